@@ -1,0 +1,9 @@
+"""Paint a photo in the manner of any picture; `python stylize.py --help` explains.
+
+python stylize.py --content examples/photo.jpg --style examples/style.jpg --output out.png
+"""
+
+from uwct.cli.stylize import main
+
+if __name__ == "__main__":
+    main()

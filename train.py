@@ -1,0 +1,9 @@
+"""Train decoders on a folder of photographs; `python train.py --help` explains.
+
+python train.py --data folder:photos --levels 1 2 3 4 5
+"""
+
+from uwct.cli.train import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""Affine maps of features, y = A x + b: all that style transfer by statistics does to them.
+
+Contract: `matrix[..., C, C]` and `bias[..., C]`, float32 or float64, with the leading axes of the features' batch, or
+none. Every function is differentiable, and strengths and weights are traced values.
+"""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jax import Array, lax
+
+
+class Affine(struct.PyTreeNode):
+    """The map y = matrix x + bias on feature vectors."""
+
+    matrix: Array
+    bias: Array
+
+    def apply(self, features: Array) -> Array:
+        """Maps `features[..., H, W, C]`; computes in the map's dtype, returns the features' dtype."""
+        dtype = jnp.promote_types(self.matrix.dtype, features.dtype)
+        y = jnp.einsum("...dc,...hwc->...hwd", self.matrix, features.astype(dtype), precision=lax.Precision.HIGHEST)
+        return (y + self.bias[..., None, None, :]).astype(features.dtype)
+
+    def blend(self, alpha: Array | float) -> "Affine":
+        """`alpha A + (1 - alpha) I`: strength `alpha[...]` in [0, 1]; 0 is the identity (Li et al. 2017, eq. 5)."""
+        strength = jnp.asarray(alpha, self.matrix.dtype)[..., None]
+        identity = jnp.eye(self.matrix.shape[-1], dtype=self.matrix.dtype)
+        matrix = strength[..., None] * self.matrix + (1 - strength[..., None]) * identity
+        return Affine(matrix, strength * self.bias)
+
+
+def compose(second: Affine, first: Affine) -> Affine:
+    """The map that applies `first`, then `second`."""
+    matrix = jnp.matmul(second.matrix, first.matrix, precision=lax.Precision.HIGHEST)
+    bias = jnp.einsum("...dc,...c->...d", second.matrix, first.bias, precision=lax.Precision.HIGHEST)
+    return Affine(matrix, bias + second.bias)
+
+
+def mix(affines: Sequence[Affine], weights: Array | Sequence[float]) -> Affine:
+    """The weighted mean of maps; weights `[len(affines)]` are normalised to sum 1.
+
+    Raises ValueError when the numbers of maps and weights differ. Weights of sum 0 give NaN.
+    """
+    weights = jnp.asarray(weights)
+    if weights.shape != (len(affines),):
+        raise ValueError(f"{len(affines)} maps need as many weights, not weights of shape {weights.shape}")
+    shares = weights / weights.sum()
+    return jax.tree.map(lambda *leaves: _weighted_sum(shares, leaves), *affines)
+
+
+def _weighted_sum(weights: Array, terms: Sequence[Array]) -> Array:
+    total = weights[0].astype(terms[0].dtype) * terms[0]
+    for weight, term in zip(weights[1:], terms[1:], strict=True):
+        total = total + weight.astype(term.dtype) * term
+    return total

@@ -1,0 +1,59 @@
+"""Checkpoints of a training run: the only module that knows Orbax.
+
+A checkpoint holds the training state, the position in the data, and the config that they belong to.
+"""
+
+import dataclasses
+import json
+import os
+from typing import Any
+
+import grain
+import jax
+import orbax.checkpoint as ocp
+
+from uwct.training import TrainState
+
+
+class Checkpoints:
+    """The checkpoints of one level's training in one folder, the last two kept, saved in the background."""
+
+    def __init__(self, folder: str | os.PathLike[str], config: Any) -> None:
+        self._config = json.loads(json.dumps(dataclasses.asdict(config)))
+        options = ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=True)
+        self._manager = ocp.CheckpointManager(os.path.abspath(folder), options=options)
+
+    def save(self, state: TrainState, data: grain.DatasetIterator) -> None:
+        """Saves a state under its step, and the data iterator's position beside it."""
+        args = ocp.args.Composite(
+            state=ocp.args.StandardSave(state),
+            data=grain.checkpoint.CheckpointSave(data),
+            config=ocp.args.JsonSave(self._config),
+        )
+        self._manager.save(int(state.step), args=args)
+
+    def restore(self, state: TrainState, data: grain.DatasetIterator) -> TrainState:
+        """The latest state, or the given one when there is none; sets `data` to its position.
+
+        Raises ValueError naming the differences when the checkpoint was made with another config.
+        """
+        step = self._manager.latest_step()
+        if step is None:
+            return state
+        saved = self._manager.restore(step, args=ocp.args.Composite(config=ocp.args.JsonRestore()))["config"]
+        different = [
+            f"{name} was {saved.get(name)} and is {self._config.get(name)}"
+            for name in sorted(saved.keys() | self._config.keys())
+            if saved.get(name) != self._config.get(name)
+        ]
+        if different:
+            raise ValueError("the checkpoint was made with another config: " + "; ".join(different))
+        target = jax.tree.map(ocp.utils.to_shape_dtype_struct, state)
+        args = ocp.args.Composite(state=ocp.args.StandardRestore(target), data=grain.checkpoint.CheckpointRestore(data))
+        restored: TrainState = self._manager.restore(step, args=args)["state"]
+        return restored
+
+    def close(self) -> None:
+        """Waits for what is still being written."""
+        self._manager.wait_until_finished()
+        self._manager.close()

@@ -1,0 +1,31 @@
+"""`uwct COMMAND`, and `python -m uwct COMMAND`: one entry to all commands."""
+
+import sys
+
+USAGE = """usage: uwct COMMAND [OPTIONS]
+
+Style transfer from any picture to any photo, without training per style.
+
+  uwct stylize   paint a photo in the manner of any picture, or make a texture of it
+  uwct train     train the networks' decoders on a folder of photographs
+  uwct measure   measure an encoder's mean activations over photographs, to normalise it
+
+uwct COMMAND --help explains a command and gives examples."""
+
+
+def main() -> None:
+    """Runs the command that the first argument names."""
+    command, *rest = sys.argv[1:] or ["--help"]
+    if command == "stylize":
+        from uwct.cli.stylize import main as run
+    elif command == "train":
+        from uwct.cli.train import main as run
+    elif command == "measure":
+        from uwct.cli.measure import main as run
+    elif command in ("-h", "--help"):
+        print(USAGE)
+        return
+    else:
+        print(f"error: there is no command {command!r}\n\n{USAGE}", file=sys.stderr)
+        sys.exit(2)
+    run(rest, prog=f"uwct {command}")

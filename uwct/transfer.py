@@ -1,0 +1,190 @@
+"""The pipeline: a content picture takes on the statistics of a style, level by level, coarse to fine.
+
+Contract: pictures are float `[..., H, W, 3]`, RGB in [0, 1], of any height and width; leading axes are a batch.
+Results have the content's shape and float32, and are not clipped: values may leave [0, 1] a little. All functions are
+pure in `model.params` and work under `jit`, `vmap` and `grad`; one compilation a level serves all calls of a shape.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jax import Array
+
+from uwct.affine import Affine, mix
+from uwct.config import LEVELS
+from uwct.model import Model
+from uwct.statistics import Moments, moments
+from uwct.transforms import wct
+from uwct.vgg import stride
+
+COARSE_TO_FINE = LEVELS[::-1]
+Transform = Callable[[Moments, Moments], Affine]
+
+
+class Style(struct.PyTreeNode):
+    """All that is kept of a style picture: its moments at every level, `{1: Moments, ..., 5: Moments}`."""
+
+    moments: dict[int, Moments]
+
+
+def encode_style(model: Model, picture: Array) -> Style:
+    """The style of `picture[H, W, 3]`: the moments of relu1_1 to relu5_1, from one pass of the encoder."""
+    _check_picture(picture)
+    if jnp.ndim(picture) != 3:
+        raise ValueError(f"a style is one picture [H, W, 3], not an array of shape {jnp.shape(picture)}")
+    return _encode_style(model, picture)
+
+
+@jax.jit
+def _encode_style(model: Model, picture: Array) -> Style:
+    padded, weights = pad_to_stride(picture, LEVELS[-1])
+    taps = model.encode(padded)
+    return Style({level: moments(tap, pool(weights, level)) for level, tap in zip(LEVELS, taps, strict=True)})
+
+
+def stylize(
+    model: Model,
+    content: Array,
+    style: Style | Array | Sequence[Style | Array],
+    levels: Sequence[int] = COARSE_TO_FINE,
+    alpha: float | Array | Sequence[float] = 0.6,
+    *,
+    weights: Sequence[float] | Array | None = None,
+    transform: Transform = wct,
+) -> Array:
+    """Gives a content the style of one or several pictures (Li et al. 2017, section 3.3).
+
+    At each level in turn: encode, transform the features' statistics to the style's, blend with the features as they
+    were, decode; the result is the next level's content.
+
+    Args:
+      model: encoder and decoders.
+      content: `[..., H, W, 3]`; a batch's pictures are treated each on its own.
+      style: a style, a style picture `[H, W, 3]`, or a list of them, which are mixed.
+      levels: the levels to run, in this order.
+      alpha: strength in [0, 1], one for all levels or one a level; 0 still encodes and decodes.
+      weights: one a style, normalised to sum 1; equal if not given.
+      transform: `wct`, `adain`, `monge`, or any function from two `Moments` to an `Affine`.
+
+    Raises:
+      ValueError: a level that the model cannot decode, or arguments whose numbers or shapes do not fit.
+      FloatingPointError: a level whose features or eigendecomposition are not finite (not checked under `jit`).
+    """
+    _check_picture(content)
+    model.check_levels(tuple(levels))
+    styles = encode_styles(model, style)
+    weights = jnp.ones(len(styles)) if weights is None else jnp.asarray(weights, jnp.float32)
+    if weights.shape != (len(styles),):
+        raise ValueError(f"{len(styles)} styles need as many weights, not {weights.size}")
+    alphas = jnp.asarray(alpha, jnp.float32)
+    if alphas.shape not in ((), (len(levels),)):
+        raise ValueError(f"alpha must be one number or one for each of {len(levels)} levels, not {alphas.shape}")
+    picture, health = jnp.asarray(content), []
+    for level, strength in zip(levels, jnp.broadcast_to(alphas, (len(levels),)), strict=True):
+        targets = [s.moments[level] for s in styles]
+        picture, healthy = stylize_level(model, picture, targets, weights, strength, level=level, transform=transform)
+        health.append((level, healthy))
+    _check_health(health)
+    return picture
+
+
+def encode_styles(model: Model, style: Style | Array | Sequence[Style | Array]) -> list[Style]:
+    """One or several styles or style pictures as a list of styles; raises ValueError for none."""
+    given = style if isinstance(style, Sequence) else [style]
+    if not given:
+        raise ValueError("at least one style is needed")
+    return [s if isinstance(s, Style) else encode_style(model, s) for s in given]
+
+
+@partial(jax.jit, static_argnames=("level", "transform"))
+def stylize_level(
+    model: Model,
+    picture: Array,
+    styles: Sequence[Moments],
+    weights: Array,
+    alpha: Array,
+    *,
+    level: int,
+    transform: Transform = wct,
+) -> tuple[Array, tuple[Array, Array]]:
+    """One level of `stylize`: (picture, whether the content's moments and the map are finite)."""
+    height, width = picture.shape[-3:-1]
+    padded, pixels = pad_to_stride(picture, level)
+    features = model.encode(padded, level)[-1]
+    content = moments(features, pool(pixels, level))
+    affine = mix([transform(content, style) for style in styles], weights)
+    output = model.decode(affine.blend(alpha).apply(features), level)
+    healthy = jnp.isfinite(content.scatter).all(), jnp.isfinite(affine.matrix).all()
+    return output[..., :height, :width, :].astype(jnp.float32), healthy
+
+
+def synthesize(
+    model: Model,
+    style: Style | Array | Sequence[Style | Array],
+    shape: tuple[int, int],
+    key: Array,
+    levels: Sequence[int] = COARSE_TO_FINE,
+    alpha: float | Array | Sequence[float] = 1.0,
+    *,
+    passes: int = 3,
+    weights: Sequence[float] | Array | None = None,
+    transform: Transform = wct,
+) -> Array:
+    """A texture `[H, W, 3]` of a style: uniform noise, stylized `passes` times (Li et al. 2017, section 4.2).
+
+    `shape` is (H, W) in pixels and `key` a JAX random key; the other arguments and errors are those of `stylize`.
+    """
+    styles = encode_styles(model, style)
+    picture = jax.random.uniform(key, (*shape, 3))
+    for _ in range(passes):
+        picture = stylize(model, picture, styles, levels, alpha, weights=weights, transform=transform)
+    return picture
+
+
+def pad_to_stride(picture: Array, level: int) -> tuple[Array, Array | None]:
+    """Pads `[..., H, W, 3]` by reflection, below and to the right, to multiples of the level's stride.
+
+    Also gives the weights `[..., H', W']` of the padded picture's pixels, 1 inside and 0 in the padding; None if none
+    was needed.
+    """
+    height, width = picture.shape[-3:-1]
+    bottom, right = -height % stride(level), -width % stride(level)
+    if not bottom and not right:
+        return picture, None
+    border = [(0, 0)] * (picture.ndim - 3) + [(0, bottom), (0, right)]
+    return (
+        jnp.pad(picture, [*border, (0, 0)], mode="reflect"),
+        jnp.pad(jnp.ones(picture.shape[:-1], jnp.float32), border),
+    )
+
+
+def pool(weights: Array | None, level: int) -> Array | None:
+    """Averages pixel weights `[..., H, W]` over each feature of a level: `[..., H / stride, W / stride]`."""
+    if weights is None:
+        return None
+    s = stride(level)
+    *batch, h, w = weights.shape
+    return weights.reshape(*batch, h // s, s, w // s, s).mean((-3, -1))
+
+
+def _check_picture(picture: Array) -> None:
+    shape, dtype = jnp.shape(picture), jnp.result_type(picture)
+    if len(shape) < 3 or shape[-1] != 3 or 0 in shape or not jnp.issubdtype(dtype, jnp.floating):
+        raise ValueError(f"a picture must be a float array [..., H, W, 3] in [0, 1], not {dtype}{list(shape)}")
+
+
+def _check_health(health: list[tuple[int, tuple[Array, Array]]]) -> None:
+    """Raises FloatingPointError naming the first level that is not finite; does nothing while tracing."""
+    for level, (features, affine) in health:
+        if isinstance(features, jax.core.Tracer):
+            return
+        if not np.asarray(features):
+            raise FloatingPointError(f"level {level}: the content's features are not finite")
+        if not np.asarray(affine):
+            raise FloatingPointError(
+                f"level {level}: the eigendecomposition of a covariance gave values that are not finite"
+            )

@@ -1,0 +1,54 @@
+"""From the moments of a content and of a style to the affine map that gives the one the statistics of the other.
+
+Contract: each transform takes `(content, style)`, two `Moments` of the same channels, and returns an `Affine` that
+moves the content's mean to the style's. Where the content has full rank, `wct` and `monge` give it the style's
+covariance; where it has not, they give 0 in the directions that the content lacks.
+"""
+
+import jax.numpy as jnp
+from jax import Array, lax
+
+from uwct.affine import Affine, compose
+from uwct.linalg import inv_sqrtm, kept, sqrtm
+from uwct.statistics import Moments
+
+
+def whiten(content: Moments) -> Affine:
+    """To mean 0 and covariance I on the content's subspace (ZCA): cov^(-1/2) (x - mean). Li et al. 2017, eq. 3."""
+    return _centered(inv_sqrtm(content.cov), content.mean, jnp.zeros_like(content.mean))
+
+
+def color(style: Moments) -> Affine:
+    """From mean 0 and covariance I to the style's: cov^(1/2) x + mean. Li et al. 2017, eq. 4."""
+    return Affine(sqrtm(style.cov), style.mean)
+
+
+def wct(content: Moments, style: Moments) -> Affine:
+    """The whitening and coloring transform of Li et al. (NIPS 2017)."""
+    return compose(color(style), whiten(content))
+
+
+def adain(content: Moments, style: Moments) -> Affine:
+    """Adaptive instance normalisation (Huang and Belongie, ICCV 2017): each channel's mean and deviation."""
+    variances = [jnp.diagonal(m.cov, axis1=-2, axis2=-1) for m in (content, style)]
+    masks = [kept(v) for v in variances]
+    content_std, style_std = (jnp.sqrt(jnp.where(k, v, 1)) for k, v in zip(masks, variances, strict=True))
+    scale = jnp.where(masks[0] & masks[1], style_std / content_std, 0)
+    return _centered(scale[..., None] * jnp.eye(scale.shape[-1], dtype=scale.dtype), content.mean, style.mean)
+
+
+def monge(content: Moments, style: Moments) -> Affine:
+    """The optimal transport between Gaussians, which moves features the least (Lu et al., ICCV 2019, eq. 8)."""
+    root, inverse = sqrtm(content.cov), inv_sqrtm(content.cov)
+    middle = sqrtm(_product(root, style.cov, root))
+    return _centered(_product(inverse, middle, inverse), content.mean, style.mean)
+
+
+def _centered(matrix: Array, source: Array, target: Array) -> Affine:
+    """y = matrix (x - source) + target."""
+    shift = jnp.einsum("...dc,...c->...d", matrix, source, precision=lax.Precision.HIGHEST)
+    return Affine(matrix, target - shift)
+
+
+def _product(a: Array, b: Array, c: Array) -> Array:
+    return jnp.matmul(jnp.matmul(a, b, precision=lax.Precision.HIGHEST), c, precision=lax.Precision.HIGHEST)

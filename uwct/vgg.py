@@ -1,0 +1,99 @@
+"""The networks: VGG up to relu_X_1 (encoder) and its mirror back to RGB (decoder), X = 1..5, as Linen modules.
+
+Contract: pictures are `[..., H, W, 3]`, RGB in [0, 1]; level X's features are `[..., H / s, W / s, C]` with the stride
+s = 2^(X-1), so H and W are multiples of s. Parameters are float32; `dtype` is what convolutions compute in. The
+usual preprocessing (subtract a mean, divide by a deviation) is folded into `conv1_1`, which is exact under reflection
+padding. Layers are named as in the literature, `conv{block}_{index}`; the decoder's carry the names that they mirror.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import Array
+
+from uwct.config import LEVELS
+from uwct.layers import Padding, conv3x3, max_pool, upsample
+
+Blocks = tuple[tuple[int, ...], ...]
+
+
+def check_level(level: int) -> None:
+    """Raises ValueError unless the level is one of 1 to 5."""
+    if level not in LEVELS:
+        raise ValueError(f"level must be one of 1, 2, 3, 4, 5, not {level}")
+
+
+def stride(level: int) -> int:
+    """Pixels of the picture that one pixel of relu_X_1 covers along an axis: 2^(X-1)."""
+    return 2 ** (level - 1)
+
+
+def encoder_layers(blocks: Blocks, level: int) -> Iterator[tuple[int, int, int, int]]:
+    """Yields (block, index, input channels, output channels) of every convolution up to relu_X_1, both from 1."""
+    channels = 3
+    for block, widths in enumerate(blocks[:level], start=1):
+        for index, width in enumerate(widths[:1] if block == level else widths, start=1):
+            yield block, index, channels, width
+            channels = width
+
+
+class Conv3x3(nn.Module):
+    """A reflected 3x3 convolution; parameters `kernel[3, 3, C, features]` and `bias[features]`."""
+
+    features: int
+    dtype: Any = jnp.float32
+    kernel_init: nn.initializers.Initializer = nn.initializers.he_normal()
+
+    @nn.compact
+    def __call__(self, x: Array, padding: Padding = "reflect") -> Array:
+        kernel = self.param("kernel", self.kernel_init, (3, 3, x.shape[-1], self.features))
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        return conv3x3(x.astype(self.dtype), kernel, bias, padding=padding)
+
+
+class Encoder(nn.Module):
+    """VGG. `apply(variables, picture, level)` gives the tuple (relu1_1, ..., relu_level_1) from one pass."""
+
+    blocks: Blocks
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array, level: int = LEVELS[-1], padding: Padding = "reflect") -> tuple[Array, ...]:
+        check_level(level)
+        taps = []
+        for block, index, _, width in encoder_layers(self.blocks, level):
+            if index == 1 and block > 1:
+                x = max_pool(x)
+            x = nn.relu(Conv3x3(width, self.dtype, name=f"conv{block}_{index}")(x, padding))
+            if index == 1:
+                taps.append(x)
+        return tuple(taps)
+
+
+class Decoder(nn.Module):
+    """The mirror of the encoder up to relu_X_1. `apply(variables, features)` gives the picture, not clipped.
+
+    The layer that mirrors `conv4_2` is called `conv4_2` and turns that layer's output channels into its input
+    channels. `width` scales the channels between the first input and the picture. The last layer is linear.
+    """
+
+    blocks: Blocks
+    level: int
+    width: float = 1.0
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array, padding: Padding = "reflect") -> Array:
+        check_level(self.level)
+        for block, index, channels, _ in reversed(list(encoder_layers(self.blocks, self.level))):
+            last = (block, index) == (1, 1)
+            features = channels if last else max(1, round(channels * self.width))
+            init = nn.initializers.zeros if last else nn.initializers.he_normal()
+            x = Conv3x3(features, self.dtype, init, name=f"conv{block}_{index}")(x, padding)
+            if not last:
+                x = nn.relu(x)
+            if index == 1 and block > 1:
+                x = upsample(x)
+        return x
