@@ -24,14 +24,21 @@ class Moments(struct.PyTreeNode):
 
     @property
     def cov(self) -> Array:
-        """The covariance `[..., C, C]`, `scatter / max(weight - 1, 1)`."""
-        return self.scatter / jnp.maximum(self.weight - 1, 1)[..., None, None]
+        """The covariance `[..., C, C]`, `scatter / max(weight - 1, 1)`.
+
+        Channels that vary by no more than the rounding of their mean, `C eps |mean|`, are constant: their covariances
+        are exactly 0. Otherwise whitening would blow that rounding up to unit variance and paint flat pictures.
+        """
+        cov = self.scatter / jnp.maximum(self.weight - 1, 1)[..., None, None]
+        rounding = cov.shape[-1] * jnp.finfo(cov.dtype).eps * self.mean
+        constant = jnp.diagonal(cov, axis1=-2, axis2=-1) <= rounding**2
+        return jnp.where(constant[..., :, None] | constant[..., None, :], 0, cov)
 
 
 def moments(features: Array, weights: Array | None = None) -> Moments:
     """The moments of `features[..., H, W, C]` under `weights[..., H, W]` in [0, 1] (default: all 1).
 
-    Two passes, so that no digits cancel. Raises ValueError when the weights' axes do not fit the features'.
+    The mean first, so that no digits cancel. Raises ValueError when the weights' axes do not fit the features'.
     """
     x = jnp.asarray(features)
     if x.ndim < 3:
@@ -39,18 +46,18 @@ def moments(features: Array, weights: Array | None = None) -> Moments:
     dtype = jnp.promote_types(x.dtype, jnp.float32)
     x = x.astype(dtype).reshape(*x.shape[:-3], -1, x.shape[-1])  # [..., H W, C]
     if weights is None:
-        weight = jnp.full(x.shape[:-2], x.shape[-2], dtype)
-        mean = x.mean(-2)
-        weighted = deviations = x - mean[..., None, :]
-    else:
-        if jnp.shape(weights) != jnp.shape(features)[:-1]:
-            raise ValueError(f"weights must have the shape {jnp.shape(features)[:-1]}, not {jnp.shape(weights)}")
+        w = jnp.ones(x.shape[:-1], dtype)
+    elif jnp.shape(weights) == jnp.shape(features)[:-1]:
         w = jnp.asarray(weights, dtype).reshape(x.shape[:-1])
-        weight = w.sum(-1)
-        mean = jnp.einsum("...p,...pc->...c", w, x, precision=lax.Precision.HIGHEST) / _divisor(weight)[..., None]
-        deviations = x - mean[..., None, :]
-        weighted = w[..., None] * deviations
-    scatter = jnp.einsum("...pc,...pd->...cd", weighted, deviations, precision=lax.Precision.HIGHEST)
+    else:
+        raise ValueError(f"weights must have the shape {jnp.shape(features)[:-1]}, not {jnp.shape(weights)}")
+    weight = w.sum(-1)
+    # From a center nearby, sums over many pixels round off what is small already.
+    center = x.mean(-2)
+    shift = jnp.einsum("...p,...pc->...c", w, x - center[..., None, :], precision=lax.Precision.HIGHEST)
+    mean = jnp.where(weight[..., None] > 0, center + shift / _divisor(weight)[..., None], 0)
+    deviations = x - mean[..., None, :]
+    scatter = jnp.einsum("...pc,...pd->...cd", w[..., None] * deviations, deviations, precision=lax.Precision.HIGHEST)
     return Moments(weight, mean, scatter)
 
 

@@ -110,16 +110,16 @@ def stylize_level(
     *,
     level: int,
     transform: Transform = wct,
-) -> tuple[Array, tuple[Array, Array]]:
-    """One level of `stylize`: (picture, whether the content's moments and the map are finite)."""
+) -> tuple[Array, tuple[Array, ...]]:
+    """One level of `stylize`: (picture, whether the content's moments, the map and the picture are finite)."""
     height, width = picture.shape[-3:-1]
     padded, pixels = pad_to_stride(picture, level)
     features = model.encode(padded, level)[-1]
     content = moments(features, pool(pixels, level))
     affine = mix([transform(content, style) for style in styles], weights)
     output = model.decode(affine.blend(alpha).apply(features), level)
-    healthy = jnp.isfinite(content.scatter).all(), jnp.isfinite(affine.matrix).all()
-    return output[..., :height, :width, :].astype(jnp.float32), healthy
+    output = output[..., :height, :width, :].astype(jnp.float32)
+    return output, tuple(jnp.isfinite(x).all() for x in (content.scatter, affine.matrix, output))
 
 
 def synthesize(
@@ -177,14 +177,16 @@ def _check_picture(picture: Array) -> None:
         raise ValueError(f"a picture must be a float array [..., H, W, 3] in [0, 1], not {dtype}{list(shape)}")
 
 
-def _check_health(health: list[tuple[int, tuple[Array, Array]]]) -> None:
+def _check_health(health: list[tuple[int, tuple[Array, ...]]]) -> None:
     """Raises FloatingPointError naming the first level that is not finite; does nothing while tracing."""
-    for level, (features, affine) in health:
-        if isinstance(features, jax.core.Tracer):
-            return
-        if not np.asarray(features):
-            raise FloatingPointError(f"level {level}: the content's features are not finite")
-        if not np.asarray(affine):
-            raise FloatingPointError(
-                f"level {level}: the eigendecomposition of a covariance gave values that are not finite"
-            )
+    faults = (
+        "the content's features are not finite",
+        "the eigendecomposition of a covariance gave values that are not finite",
+        "the decoded picture is not finite",
+    )
+    for level, finite in health:
+        for flag, fault in zip(finite, faults, strict=True):
+            if isinstance(flag, jax.core.Tracer):
+                return
+            if not np.asarray(flag):
+                raise FloatingPointError(f"level {level}: {fault}")

@@ -19,6 +19,7 @@ from uwct.checkpoints import Checkpoints
 from uwct.cli.errors import one_sentence
 from uwct.config import LEVELS, TrainConfig
 from uwct.least_squares import solve_linear_decoder
+from uwct.vgg import check_level
 
 HELP = """Train decoders, which turn the features of a pretrained network back into pictures.
 
@@ -69,6 +70,8 @@ def main(argv: list[str] | None = None, prog: str = "train.py") -> None:
 def train(arguments: Arguments, command: str) -> None:
     """Trains one level after the other; after each, the model file holds all that is trained so far."""
     config = arguments.config
+    for level in arguments.levels:
+        check_level(level)
     if config.optimizer == "least-squares" and arguments.levels != (1,):
         raise ValueError(f"least-squares solves level 1 only, not levels {list(arguments.levels)}")
     model = models.backbone(arguments.backbone, decoder_width=arguments.decoder_width)

@@ -1,0 +1,57 @@
+"""Two CPU devices for all tests, and a model small enough to run in milliseconds."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import settings
+from PIL import Image
+
+from uwct.config import LEVELS, ModelConfig
+from uwct.model import Model, init_decoder
+from uwct.vgg import Encoder
+
+jax.config.update("jax_num_cpu_devices", 2)
+settings.register_profile("uwct", deadline=None, max_examples=25, derandomize=True)
+settings.load_profile("uwct")
+
+TINY = ModelConfig("tiny", ((8, 8), (8, 8), (12, 12, 12), (12, 12, 12), (12,)), 0.75)
+
+
+@pytest.fixture(scope="session")
+def tiny_model() -> Model:
+    """Random weights everywhere, the decoders' last layers included (which training starts at 0)."""
+    r, key = np.random.default_rng(7), jax.random.key(0)
+    shapes = {"encoder": jax.eval_shape(Encoder(TINY.blocks).init, key, jnp.zeros((1, 16, 16, 3)))["params"]}
+    for level in LEVELS:
+        shapes[f"decoder{level}"] = jax.eval_shape(lambda level=level: init_decoder(key, TINY, level))
+
+    def he_normal(leaf):  # with positive biases, so that few channels are shut
+        if len(leaf.shape) == 4:
+            return jnp.float32((2 / (9 * leaf.shape[2])) ** 0.5 * r.normal(size=leaf.shape))
+        return jnp.float32(0.2 * r.random(leaf.shape))
+
+    return Model(jax.tree.map(he_normal, shapes), TINY)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """A smooth colourful picture, float32 [H, W, 3] in [0, 1]."""
+    r = np.random.default_rng(seed)
+    y, x = np.mgrid[0:height, 0:width][..., None] / 16
+    waves = sum(np.sin(x * r.normal(size=3) + y * r.normal(size=3) + r.normal(size=3)) for _ in range(4))
+    return np.float32(np.clip(0.5 + 0.2 * waves + 0.02 * r.normal(size=(height, width, 3)), 0, 1))
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    """A folder of eight JPEG photographs of different sizes."""
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    for i in range(8):
+        Image.fromarray(np.uint8(255 * picture(40 + 3 * i, 52 - i, seed=i))).save(folder / f"{i}.jpg", quality=95)
+    return folder

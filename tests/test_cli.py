@@ -1,0 +1,238 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import picture
+from PIL import Image
+
+from uwct.cli import main as uwct_main
+from uwct.cli import stylize, train
+from uwct.model import load, save
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def folder(tmp_path, tiny_model, monkeypatch):
+    """A working directory with a photo, two styles and a model, and a compilation cache of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(stylize, "use_compilation_cache", lambda: None)
+    for name, seed in (("photo.jpg", 1), ("a.png", 2), ("b.png", 3)):
+        Image.fromarray(np.uint8(255 * picture(20 + seed, 33, seed))).save(name)
+    save(tiny_model, "tiny.safetensors")
+    return tmp_path
+
+
+def run(*words):
+    stylize.main([*map(str, words), "--model", "tiny.safetensors"])
+
+
+def test_the_output_has_the_photos_size_and_one_line_says_what_was_done(folder, capsys):
+    run("--content", "photo.jpg", "--style", "a.png", "--output", "out.png", "--levels", "1", "3")
+    assert Image.open("out.png").size == (33, 21)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert "photo.jpg (33x21) -> out.png (33x21): model tiny.safetensors, levels 3 1, " in line
+
+
+def test_size_names_the_long_side_and_the_output_is_named_after_both(folder):
+    run("--content", "photo.jpg", "--style", "a.png", "--levels", "1", "--size", "66")
+    assert Image.open("photo_a.png").size == (66, 42)
+
+
+def test_levels_run_from_deep_to_shallow_with_their_own_alphas(folder):
+    run(
+        "--content", "photo.jpg", "--style", "a.png", "--levels", "1", "3", "--alpha", "0.9", "0.2", "--output", "x.png"
+    )
+    run(
+        "--content", "photo.jpg", "--style", "a.png", "--levels", "3", "1", "--alpha", "0.2", "0.9", "--output", "y.png"
+    )
+    run(
+        "--content", "photo.jpg", "--style", "a.png", "--levels", "3", "1", "--alpha", "0.9", "0.2", "--output", "z.png"
+    )
+    assert Path("x.png").read_bytes() == Path("y.png").read_bytes()
+    assert Path("x.png").read_bytes() != Path("z.png").read_bytes()
+
+
+@pytest.mark.parametrize("several", [("--style", "a.png", "b.png"), ("--style", "a.png", "--style", "b.png")])
+def test_several_styles_are_mixed_by_their_weights(folder, several):
+    common = ("--content", "photo.jpg", "--levels", "1", "--output")
+    run(*common, "mixed.png", *several, "--style-weights", "0", "2")
+    run(*common, "second.png", "--style", "b.png")
+    mixed, second = (np.asarray(Image.open(p), float) for p in ("mixed.png", "second.png"))
+    assert np.abs(mixed - second).max() <= 1
+
+
+def test_textures_need_no_content_and_follow_the_seed(folder):
+    for name, seed in (("x.png", 1), ("y.png", 1), ("z.png", 2)):
+        run("--texture", "--style", "a.png", "--levels", "1", "--size", "24", "--seed", seed, "--output", name)
+    assert Image.open("x.png").size == (24, 24)
+    assert Path("x.png").read_bytes() == Path("y.png").read_bytes()
+    assert Path("x.png").read_bytes() != Path("z.png").read_bytes()
+
+
+def test_a_folder_is_stylized_into_a_folder_and_bad_pictures_are_named_at_the_end(folder, capsys):
+    Path("photos").mkdir()
+    Path("out").mkdir()
+    Image.open("photo.jpg").save("photos/one.jpg")
+    Image.open("photo.jpg").save("photos/two.bmp")
+    Path("photos/bad.png").write_text("no picture")
+    Path("photos/notes.txt").write_text("not meant to be one")
+    with pytest.raises(SystemExit) as end:
+        run("--content", "photos", "--style", "a.png", "--levels", "1", "--output", "out")
+    assert end.value.code == 1
+    assert sorted(p.name for p in Path("out").iterdir()) == ["one.jpg", "two.bmp.png"]
+    assert "photos/bad.png is not a picture" in capsys.readouterr().err
+
+
+def test_alpha_and_profile_go_through(folder):
+    photo = Image.open("photo.jpg").convert("RGBA")
+    photo.putalpha(Image.fromarray(np.uint8(np.linspace(0, 255, 21 * 33)).reshape(21, 33)))
+    photo.save("rgba.png", icc_profile=b"not checked")
+    run("--content", "rgba.png", "--style", "a.png", "--levels", "1", "--output", "out.png")
+    out = Image.open("out.png")
+    np.testing.assert_array_equal(out.getchannel("A"), photo.getchannel("A"))
+    assert out.info["icc_profile"] == b"not checked"
+
+
+BAD = {
+    "missing photo": (("--content", "none.jpg"), "there is no picture none.jpg"),
+    "not a picture": (("--content", "tiny.safetensors"), "tiny.safetensors is not a picture"),
+    "truncated": (("--content", "truncated.jpg"), "truncated.jpg cannot be read as a picture"),
+    "zero bytes": (("--content", "empty.jpg"), "empty.jpg is not a picture"),
+    "a folder as style": (("--style", "."), "is a folder, not a picture"),
+    "level 6": (("--levels", "6"), "level must be one of 1, 2, 3, 4, 5, not 6"),
+    "level twice": (("--levels", "2", "2"), "--levels must name levels, each once"),
+    "no level": (("--levels",), "--levels must name levels, each once"),
+    "alpha 1.5": (("--alpha", "1.5"), "--alpha must lie between 0 and 1, not 1.5"),
+    "alpha nan": (("--alpha", "nan"), "--alpha must lie between 0 and 1, not nan"),
+    "too many alphas": (("--alpha", "1", "0"), "--alpha must be one number or 1, one a level, not 2"),
+    "more weights than styles": (("--style-weights", "1", "1"), "1 styles need as many --style-weights, not 2"),
+    "negative weight": (("--style-weights", "-1"), "--style-weights must not be negative"),
+    "zero weights": (("--style-weights", "0"), "--style-weights must not be negative, nor all 0"),
+    "negative size": (("--size", "-5"), "--size must not be negative, not -5"),
+    "negative seed": (("--seed", "-1"), "--seed must not be negative, not -1"),
+    "missing output folder": (("--output", "none/out.png"), "the output folder none does not exist"),
+    "output in a file": (("--output", "a.png/out.png"), "a.png is not a folder"),
+    "unknown output format": (("--output", "out.xyz"), "out.xyz must end in one of .png"),
+    "both content and texture": (("--texture",), "give either --content or --texture"),
+    "folder into nowhere": (("--content", "."), "needs a folder as --output"),
+    "folder into itself": (("--content", ".", "--output", "."), "must be another folder"),
+    "unknown model": (("--model", "vgg99"), "there is no model called vgg99"),
+    "broken model": (("--model", "a.png"), "a.png is not a readable safetensors file"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_gives_one_sentence_code_2_and_no_file(folder, capsys, name):
+    Path("truncated.jpg").write_bytes(Path("photo.jpg").read_bytes()[:500])
+    Path("empty.jpg").write_bytes(b"")
+    before = sorted(folder.rglob("*"))
+    words, message = BAD[name]
+    options = {"--content": ["photo.jpg"], "--style": ["a.png"], "--levels": ["1"], "--model": ["tiny.safetensors"]}
+    key = None
+    for word in words:
+        if word.startswith("--"):
+            key, options[word] = word, []
+        else:
+            options[key].append(word)
+    with pytest.raises(SystemExit) as end:
+        stylize.main([word for option, values in options.items() for word in (option, *values)])
+    assert end.value.code == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
+    assert captured.out == ""
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_a_folder_that_cannot_be_written_is_named(folder, capsys, monkeypatch):
+    monkeypatch.setattr("uwct.images.os.access", lambda *_: False)  # the tests may run as root, who may write anywhere
+    with pytest.raises(SystemExit) as end:
+        run("--content", "photo.jpg", "--style", "a.png", "--output", "out.png")
+    assert end.value.code == 2
+    assert "cannot be written to" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["--style"], ["--levels", "x"], ["--unknown"], ["--dtype", "int8"]])
+def test_the_parsers_own_errors_have_code_2_too(folder, words):
+    with pytest.raises(SystemExit) as end:
+        stylize.main(["--content", "photo.jpg", "--style", "a.png", *words])
+    assert end.value.code == 2
+
+
+def test_training_writes_a_model_that_stylizes(folder, photographs, capsys):
+    words = ["--data", f"folder:{photographs}", "--test", f"folder:{photographs}", "--test-crop", "32", "--steps", "2"]
+    words += ["--batch", "2", "--crop", "16", "--decoder-width", "0.1", "--output", "run"]
+    train.main([*words, "--levels", "2"])
+    assert "level 2: test " in capsys.readouterr().out
+    train.main([*words, "--levels", "1", "--optimizer", "least-squares", "--init", "run/model.safetensors"])
+    assert load("run/model.safetensors").levels == (1, 2)
+    stylize.main(
+        [
+            "--content",
+            "photo.jpg",
+            "--style",
+            "a.png",
+            "--levels",
+            "2",
+            "1",
+            "--model",
+            "run/model.safetensors",
+            "--output",
+            "o.png",
+        ]
+    )
+    assert Image.open("o.png").size == (33, 21)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--data", "photos"], "data must have the form folder:PATH"),
+        (["--data", "folder:none"], "there is no folder none"),
+        (["--data", "folder:.", "--levels", "2", "--optimizer", "least-squares"], "least-squares solves level 1 only"),
+        (["--data", "folder:.", "--levels", "7"], "level must be one of 1, 2, 3, 4, 5, not 7"),
+        (["--data", "folder:.", "--backbone", "resnet"], "backbone must be one of vgg16"),
+        (["--data", "folder:.", "--init", "tiny.safetensors", "--levels", "1"], "is another network"),
+    ],
+)
+def test_bad_training_input_gives_one_sentence_and_code_2(folder, capsys, words, message):
+    with pytest.raises(SystemExit) as end:
+        train.main(words)
+    assert end.value.code == 2
+    assert message in capsys.readouterr().err
+    assert not Path("runs").exists()
+
+
+def test_measuring_writes_what_backbones_are_normalised_by(folder, photographs, monkeypatch):
+    from uwct.cli import measure
+    from uwct.model import backbone
+
+    measure.main(
+        ["--data", f"folder:{photographs}", "--output", "vgg16_means.safetensors", "--count", "2", "--crop", "32"]
+    )
+    monkeypatch.setattr("uwct.model.WEIGHTS", folder)
+    assert all(variance > 0 for variance in backbone("vgg16").config.variances)
+
+
+def test_uwct_names_its_commands(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["uwct"])
+    uwct_main.main()
+    assert "uwct stylize" in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", ["uwct", "paint"])
+    with pytest.raises(SystemExit) as end:
+        uwct_main.main()
+    assert end.value.code == 2
+    assert "there is no command 'paint'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["stylize", "train", "measure"])
+def test_help_runs_from_every_entry(command):
+    entries = [[sys.executable, "-m", "uwct", command]]
+    if command != "measure":
+        entries.append([sys.executable, f"{command}.py"])
+    for entry in entries:
+        result = subprocess.run([*entry, "--help"], capture_output=True, text=True, cwd=ROOT, check=True)
+        assert "Example" in result.stdout

@@ -1,0 +1,190 @@
+import io
+import os
+
+import numpy as np
+import pytest
+from conftest import picture
+from PIL import Image, ImageCms
+
+from uwct import images
+
+RGB = np.uint8(np.round(255 * picture(20, 30)))
+
+
+def save(path, array_or_image, **options):
+    image = array_or_image if isinstance(array_or_image, Image.Image) else Image.fromarray(array_or_image)
+    image.save(path, **options)
+    return path
+
+
+def icc(name="sRGB"):
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile(name)).tobytes()
+
+
+@pytest.mark.parametrize(("suffix", "tolerance"), [("png", 0), ("tif", 0), ("webp", 25), ("jpg", 25), ("bmp", 0)])
+def test_formats_are_read_as_rgb_in_zero_to_one(tmp_path, suffix, tolerance):
+    found = images.read(save(tmp_path / f"p.{suffix}", RGB, quality=95))
+    assert found.rgb.dtype == np.float32
+    assert found.alpha is None
+    assert found.size == "30x20"
+    assert np.abs(found.rgb * 255 - RGB).max() <= tolerance + 1e-4
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_honoured(tmp_path, orientation):
+    upright = np.zeros((16, 32, 3), np.uint8)
+    upright[:8, :8] = 255  # a white corner, at the top left
+    image = Image.fromarray(upright)
+    turned = {
+        1: None,
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = image if turned is None else image.transpose(turned)
+    found = images.read(save(tmp_path / "p.png", stored, exif=exif))
+    np.testing.assert_allclose(found.rgb * 255, upright, atol=1e-4)
+
+
+def test_grey_pictures_become_three_equal_channels(tmp_path):
+    found = images.read(save(tmp_path / "p.png", RGB[..., 0]))
+    np.testing.assert_allclose(found.rgb * 255, RGB[..., :1].repeat(3, -1), atol=1e-4)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_sixteen_bit_grey_keeps_its_depth(tmp_path, suffix):
+    values = np.linspace(0, 65535, 600).astype(np.uint16).reshape(20, 30)
+    found = images.read(save(tmp_path / f"p.{suffix}", values))
+    np.testing.assert_allclose(found.rgb[..., 1], values / 65535, atol=1e-6)
+
+
+def test_float_pictures_are_taken_as_they_are_and_refused_out_of_range(tmp_path):
+    values = np.linspace(0, 1, 600, dtype=np.float32).reshape(20, 30)
+    np.testing.assert_allclose(images.read(save(tmp_path / "p.tif", values)).rgb[..., 0], values)
+    with pytest.raises(ValueError, match="its values run from 0 to 2, beyond 0 to 1"):
+        images.read(save(tmp_path / "q.tif", 2 * values))
+
+
+def test_palette_and_one_bit_pictures_are_expanded(tmp_path):
+    palette = Image.fromarray(RGB).quantize(16)
+    expected = np.asarray(palette.convert("RGB"))
+    np.testing.assert_allclose(images.read(save(tmp_path / "p.png", palette)).rgb * 255, expected, atol=1e-4)
+    bits = Image.fromarray(RGB).convert("1")
+    found = images.read(save(tmp_path / "b.png", bits)).rgb
+    np.testing.assert_array_equal(found[..., 0], np.asarray(bits))
+
+
+def test_transparent_palettes_keep_their_transparency(tmp_path):
+    palette = Image.fromarray(np.arange(4, dtype=np.uint8).reshape(2, 2), "P")
+    palette.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255, 9, 9, 9])
+    found = images.read(save(tmp_path / "p.png", palette, transparency=1))
+    np.testing.assert_array_equal(found.alpha, [[1, 0], [1, 1]])
+    np.testing.assert_array_equal(found.rgb[0, 0], [1, 0, 0])
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_alpha_is_kept_from_file_to_file(tmp_path, mode):
+    alpha = np.uint8(np.linspace(0, 255, 600)).reshape(20, 30)
+    image = Image.fromarray(RGB).convert(mode)
+    image.putalpha(Image.fromarray(alpha))
+    found = images.read(save(tmp_path / "p.png", image))
+    np.testing.assert_allclose(found.alpha * 255, alpha, atol=1e-4)
+    images.write(tmp_path / "q.png", found)
+    with Image.open(tmp_path / "q.png") as again:
+        assert again.mode == "RGBA"
+        np.testing.assert_array_equal(np.asarray(again)[..., 3], alpha)
+
+
+def test_jpeg_lays_transparent_pictures_on_white(tmp_path):
+    found = images.Picture(np.zeros((16, 16, 3), np.float32), np.zeros((16, 16), np.float32))
+    images.write(tmp_path / "p.jpg", found)
+    assert np.asarray(Image.open(tmp_path / "p.jpg")).min() == 255
+
+
+def test_cmyk_is_converted(tmp_path):
+    image = Image.fromarray(RGB).convert("CMYK")
+    found = images.read(save(tmp_path / "p.tif", image))
+    np.testing.assert_allclose(found.rgb * 255, RGB, atol=1.01)
+    red = Image.new("CMYK", (8, 8), (0, 255, 255, 0))
+    assert images.read(save(tmp_path / "q.jpg", red, quality=100)).rgb[4, 4].round(1).tolist() == [1.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "tif"])
+def test_rgb_colour_profiles_are_kept(tmp_path, suffix):
+    found = images.read(save(tmp_path / "p.png", RGB, icc_profile=icc()))
+    assert found.icc_profile == icc()
+    images.write(tmp_path / f"q.{suffix}", found)
+    assert Image.open(tmp_path / f"q.{suffix}").info["icc_profile"] == icc()
+
+
+def test_profiles_of_other_spaces_are_applied_not_attached_to_rgb(tmp_path):
+    lab = ImageCms.profileToProfile(
+        Image.fromarray(RGB), ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), outputMode="LAB"
+    )
+    found = images.read(save(tmp_path / "p.tif", lab, icc_profile=icc("LAB")))
+    assert found.icc_profile is None
+    np.testing.assert_allclose(found.rgb * 255, RGB, atol=8)
+
+
+@pytest.mark.parametrize(("shape", "expected"), [((20, 30), (40, 60)), ((30, 20), (60, 40)), ((1, 200), (1, 60))])
+def test_resizing_sets_the_long_side(tmp_path, shape, expected):
+    found = images.read(save(tmp_path / "p.png", np.full((*shape, 3), 99, np.uint8)), 60)
+    assert found.rgb.shape == (*expected, 3)
+    np.testing.assert_allclose(found.rgb * 255, 99, atol=1e-3)
+
+
+def test_writing_clips_and_rounds(tmp_path):
+    rgb = np.float32([[[-1, 0.5, 2], [0, 0.999, 0.001]]])
+    images.write(tmp_path / "p.png", images.Picture(rgb))
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "p.png")), [[[0, 128, 255], [0, 255, 0]]])
+
+
+def truncated(tmp_path):
+    data = io.BytesIO()
+    Image.fromarray(np.tile(RGB, (9, 9, 1))).save(data, "JPEG")
+    (tmp_path / "bad.jpg").write_bytes(data.getvalue()[: len(data.getvalue()) // 2])
+
+
+BAD = {
+    "missing": (lambda p: None, "there is no picture"),
+    "text": (lambda p: (p / "bad.jpg").write_text("not a picture"), "not a picture"),
+    "empty": (lambda p: (p / "bad.jpg").write_bytes(b""), "not a picture"),
+    "folder": (lambda p: (p / "bad.jpg").mkdir(), "is a folder"),
+    "truncated": (truncated, "cannot be read as a picture"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_files_are_named_in_one_sentence(tmp_path, name):
+    prepare, message = BAD[name]
+    prepare(tmp_path)
+    with pytest.raises((ValueError, OSError), match=message) as error:
+        images.read(tmp_path / "bad.jpg")
+    assert str(tmp_path / "bad.jpg") in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_decompression_bombs_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(ValueError, match="too large: more than 200 pixels"):
+        images.read(save(tmp_path / "p.png", RGB))
+
+
+def test_unknown_suffixes_are_refused_and_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match=r"must end in one of \.png"):
+        images.write(tmp_path / "p.xyz", images.Picture(picture(4, 4)))
+    (tmp_path / "p.png").write_text("old")
+
+    def full_disk(*_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(os, "replace", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        images.write(tmp_path / "p.png", images.Picture(picture(4, 4)))
+    assert [p.read_text() for p in tmp_path.iterdir()] == ["old"]

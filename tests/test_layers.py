@@ -1,0 +1,61 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jax.test_util import check_grads
+
+from uwct.layers import conv3x3, max_pool, pad_border, upsample
+
+
+@given(h=st.integers(1, 6), w=st.integers(1, 6), padding=st.sampled_from(["reflect", "wrap"]))
+def test_pad_border_agrees_with_numpy_down_to_one_pixel(h, w, padding):
+    x = np.arange(2 * h * w * 3, dtype=np.float32).reshape(2, h, w, 3)
+    expected = x
+    for axis in (1, 2):
+        border = [(0, 0)] * 4
+        border[axis] = (1, 1)
+        # Reflection on an axis of length 1 repeats it.
+        mode = "edge" if padding == "reflect" and x.shape[axis] == 1 else padding
+        expected = np.pad(expected, border, mode=mode)
+    np.testing.assert_array_equal(pad_border(jnp.asarray(x), padding), expected)
+
+
+def test_unknown_padding_is_refused():
+    with pytest.raises(ValueError, match="padding must be"):
+        pad_border(jnp.zeros((2, 2, 1)), "zero")
+
+
+@given(h=st.integers(2, 7), w=st.integers(2, 7))
+def test_max_pool_takes_the_largest_of_each_square(h, w):
+    x = np.random.default_rng(h + 10 * w).normal(size=(2, h, w, 3)).astype(np.float32)
+    expected = np.array(
+        [[x[:, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2].max((1, 2)) for j in range(w // 2)] for i in range(h // 2)]
+    )
+    np.testing.assert_array_equal(max_pool(jnp.asarray(x)), np.moveaxis(expected, 2, 0))
+
+
+def test_upsample_repeats_pixels():
+    x = np.random.default_rng(0).normal(size=(2, 3, 4, 5)).astype(np.float32)
+    np.testing.assert_array_equal(upsample(jnp.asarray(x)), x.repeat(2, axis=1).repeat(2, axis=2))
+
+
+@pytest.mark.parametrize("layer", [pad_border, max_pool, upsample])
+def test_layers_keep_the_dtype_and_any_leading_axes(layer):
+    x = jnp.ones((2, 3, 4, 4, 5), jnp.bfloat16)
+    assert layer(x).dtype == jnp.bfloat16
+    np.testing.assert_array_equal(layer(x)[1, 2], layer(x[1, 2]))
+
+
+def test_conv3x3_reflects_convolves_and_adds_the_bias(rng):
+    x, kernel, bias = rng.normal(size=(5, 6, 3)), rng.normal(size=(3, 3, 3, 4)), rng.normal(size=4)
+    padded = np.pad(x, ((1, 1), (1, 1), (0, 0)), mode="reflect")
+    expected = sum(padded[i : i + 5, j : j + 6] @ kernel[i, j] for i in range(3) for j in range(3)) + bias
+    np.testing.assert_allclose(conv3x3(jnp.float32(x), jnp.float32(kernel), jnp.float32(bias)), expected, atol=1e-4)
+
+
+def test_gradients_agree_with_finite_differences(rng):
+    with jax.enable_x64(True):
+        x, kernel, bias = (jnp.asarray(rng.normal(size=s)) for s in ((4, 4, 3), (3, 3, 3, 2), (2,)))
+        check_grads(lambda *a: upsample(max_pool(conv3x3(*a))), (x, kernel, bias), order=1)

@@ -1,0 +1,98 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jax.test_util import check_grads
+
+from uwct.linalg import inv_sqrtm, sqrtm
+
+# The kept directions of these matrices have gaps that finite differences (step 1e-6) resolve.
+MATRICES = {
+    "distinct eigenvalues": np.diag([4.0, 2.0, 1.0, 0.5]),
+    "repeated eigenvalues": np.diag([2.0, 2.0, 1.0, 1.0]),
+    "all eigenvalues equal": np.eye(4),
+}
+
+
+def rotation(seed: int, size: int = 4) -> np.ndarray:
+    return np.linalg.qr(np.random.default_rng(seed).normal(size=(size, size)))[0]
+
+
+def spd(seed: int, size: int, condition: float = 1e3) -> np.ndarray:
+    q = rotation(seed, size)
+    return (q * np.geomspace(1, 1 / condition, size)) @ q.T
+
+
+@given(size=st.integers(1, 12), seed=st.integers(0, 99))
+def test_roots_agree_with_the_definition_in_float64(size, seed):
+    a = spd(seed, size)
+    with jax.enable_x64(True):
+        root, inverse = np.asarray(sqrtm(a)), np.asarray(jax.jit(inv_sqrtm)(a))
+    np.testing.assert_allclose(root @ root, a, atol=1e-13)
+    np.testing.assert_allclose(inverse @ a @ inverse, np.eye(size), atol=1e-10)
+    assert np.linalg.eigvalsh(root).min() > 0
+
+
+def test_float32_stays_close_at_condition_1e3():
+    a = spd(3, 64)
+    values, vectors = np.linalg.eigh(a)
+    np.testing.assert_allclose(sqrtm(jnp.float32(a)), (vectors * values**0.5) @ vectors.T, atol=1e-5)
+    expected = (vectors * values**-0.5) @ vectors.T
+    np.testing.assert_allclose(inv_sqrtm(jnp.float32(a)), expected, atol=1e-4 * np.abs(expected).max())
+
+
+def test_masked_eigenvalues_give_the_pseudo_inverse_root():
+    q = rotation(1)
+    a = (q * [3.0, 1.0, 0.0, 1e-9]) @ q.T
+    expected = (q * [3**-0.5, 1.0, 0.0, 0.0]) @ q.T
+    np.testing.assert_allclose(inv_sqrtm(jnp.float32(a)), expected, atol=1e-5)
+
+
+def test_zero_matrix_has_zero_roots():
+    for function in (sqrtm, inv_sqrtm):
+        assert (function(jnp.zeros((3, 3))) == 0).all()
+
+
+@pytest.mark.parametrize("name", MATRICES)
+@pytest.mark.parametrize("function", [sqrtm, inv_sqrtm])
+def test_derivative_agrees_with_finite_differences(name, function):
+    q = rotation(2)
+    with jax.enable_x64(True):
+        check_grads(function, (jnp.asarray(q @ MATRICES[name] @ q.T),), order=1, modes=("fwd", "rev"), rtol=1e-5)
+
+
+@pytest.mark.parametrize("function", [sqrtm, inv_sqrtm])
+def test_derivative_of_rank_deficient_matrices_along_their_range(function):
+    # B B^T keeps its rank 2 when B moves, so finite differences exist.
+    b = jnp.asarray(np.random.default_rng(4).normal(size=(4, 2)))
+    with jax.enable_x64(True):
+        b = jnp.asarray(np.random.default_rng(4).normal(size=(4, 2)))
+        check_grads(lambda b: function(b @ b.T), (b,), order=1, modes=("fwd", "rev"), rtol=1e-5)
+
+
+@pytest.mark.parametrize("function", [sqrtm, inv_sqrtm])
+@pytest.mark.parametrize(
+    "a", [np.zeros((3, 3)), np.eye(3), np.diag([1.0, 0.0, 0.0])], ids=["zero", "identity", "rank one"]
+)
+def test_gradients_are_finite_where_eigenvalues_meet_or_vanish(function, a):
+    a = jnp.float32(a)
+    assert np.isfinite(jax.grad(lambda a: function(a).sum())(a)).all()
+    assert np.isfinite(jax.jacfwd(function)(a)).all()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("function", [sqrtm, inv_sqrtm])
+def test_nan_is_never_masked_away(function, bad):
+    a = np.eye(3, dtype=np.float32)
+    a[1, 1] = bad
+    assert np.isnan(function(jnp.asarray(a))).all()
+
+
+def test_batches_and_vmap_give_what_single_matrices_give():
+    batch = jnp.float32(np.stack([spd(i, 5) for i in range(3)]))
+    for function in (sqrtm, inv_sqrtm):
+        single = jnp.stack([function(a) for a in batch])
+        np.testing.assert_allclose(function(batch), single, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(jax.vmap(function)(batch), single, rtol=1e-4, atol=1e-4)

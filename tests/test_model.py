@@ -1,0 +1,114 @@
+import dataclasses
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import TINY
+from safetensors.numpy import load_file, save_file
+
+from uwct import load
+from uwct.config import ModelConfig, vgg16
+from uwct.model import backbone, read_file, save, training_history
+
+
+def test_a_saved_model_loads_as_it_was(tiny_model, tmp_path):
+    save(tiny_model, tmp_path / "m.safetensors", metadata={"training": json.dumps({"decoder1": {"date": "today"}})})
+    loaded = load(tmp_path / "m.safetensors", dtype="bfloat16")
+    assert loaded.config == TINY
+    assert loaded.dtype == "bfloat16"
+    assert loaded.levels == (1, 2, 3, 4, 5)
+    jax.tree.map(np.testing.assert_array_equal, loaded.params, tiny_model.params)
+    assert training_history(tmp_path / "m.safetensors") == {"decoder1": {"date": "today"}}
+
+
+def test_float16_files_load_as_float32(tiny_model, tmp_path):
+    save(tiny_model, tmp_path / "m.safetensors", dtype="float16")
+    for a, b in zip(
+        jax.tree.leaves(load(tmp_path / "m.safetensors").params), jax.tree.leaves(tiny_model.params), strict=True
+    ):
+        assert a.dtype == jnp.float32
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6)
+
+
+def test_every_fault_of_a_file_is_listed_at_once(tiny_model, tmp_path):
+    path = tmp_path / "m.safetensors"
+    save(tiny_model, path)
+    tensors = load_file(path)
+    del tensors["encoder/conv1_1/bias"]
+    tensors["decoder2/conv9_9/bias"] = np.zeros(3, np.float32)
+    tensors["decoder3/conv3_1/bias"] = np.zeros(5, np.float32)
+    tensors["decoder4/conv4_1/bias"] = np.full(9, np.nan, np.float32)
+    save_file(tensors, path, metadata={"config": TINY.to_json()})
+    with pytest.raises(ValueError, match="not a whole model") as error:
+        load(path)
+    for fault in (
+        "encoder/conv1_1/bias is missing",
+        "decoder2/conv9_9/bias is unknown",
+        "decoder3/conv3_1/bias has shape [5], not [6]",
+        "decoder4/conv4_1/bias is not finite",
+    ):
+        assert fault in str(error.value)
+
+
+def test_files_that_are_no_models_are_refused(tmp_path):
+    (tmp_path / "text").write_text("hello")
+    with pytest.raises(ValueError, match="not a readable safetensors file"):
+        load(tmp_path / "text")
+    save_file({"a": np.zeros(1, np.float32)}, tmp_path / "foreign")
+    with pytest.raises(ValueError, match="holds no config"):
+        load(tmp_path / "foreign")
+    with pytest.raises(FileNotFoundError, match="no model called nothing"):
+        load("nothing")
+    with pytest.raises(ValueError, match="dtype must be"):
+        load("vgg16", dtype="int8")
+
+
+def test_a_failed_save_leaves_the_old_file_and_nothing_else(tiny_model, tmp_path, monkeypatch):
+    path = tmp_path / "m.safetensors"
+    path.write_text("old")
+
+    def full_disk(*_, **__):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("uwct.model.save_file", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        save(tiny_model, path)
+    assert [p.read_text() for p in tmp_path.iterdir()] == ["old"]
+
+
+def test_config_survives_json_and_is_validated():
+    config = dataclasses.replace(vgg16(0.5), variances=(1, 2, 3, 4, 5, 6))
+    assert ModelConfig.from_json(config.to_json()) == config
+    with pytest.raises(ValueError, match="not the config"):
+        ModelConfig.from_json('{"colour": "blue"}')
+    with pytest.raises(ValueError, match=r"decoder_width must lie in \(0, 1\]"):
+        vgg16(1.5)
+    with pytest.raises(ValueError, match="five non-empty tuples"):
+        ModelConfig("short", ((4,),))
+    with pytest.raises(ValueError, match="six positive numbers"):
+        dataclasses.replace(TINY, variances=(1.0,))
+
+
+def test_the_embedded_model_has_all_levels_and_says_how_it_was_made():
+    model = load("vgg16")
+    assert model.levels == (1, 2, 3, 4, 5)
+    history = training_history("vgg16")
+    assert set(history) == {f"decoder{level}" for level in model.levels}
+    assert all(record["command"].startswith("python train.py") for record in history.values())
+
+
+def test_a_file_without_an_encoder_takes_its_backbones(tmp_path):
+    model = backbone("vgg16", decoder_width=0.5)
+    save(model, tmp_path / "m.safetensors", encoder=False)
+    assert read_file(tmp_path / "m.safetensors")[0] == {}
+    jax.tree.map(np.testing.assert_array_equal, load(tmp_path / "m.safetensors").params, model.params)
+    with pytest.raises(ValueError, match="backbone must be one of vgg16"):
+        backbone("resnet")
+
+
+def test_a_missing_decoder_is_named(tiny_model):
+    model = tiny_model.replace(params={k: v for k, v in tiny_model.params.items() if k != "decoder4"})
+    with pytest.raises(ValueError, match=r"no decoder for level 4 \(it has: 1, 2, 3, 5\)"):
+        model.check_levels((5, 4))

@@ -1,0 +1,75 @@
+"""Every command and every program in README and in the launchers' docstrings and help runs as it stands."""
+
+import ast
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from uwct.cli import measure, stylize, train
+
+ROOT = Path(__file__).parents[1]
+# What makes the long commands short enough for a test; README marks them.
+SHORT = ["--steps", "2", "--batch", "2", "--crop", "16", "--decoder-width", "0.1"]
+
+
+def readme_blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
+
+
+def documented_commands():
+    """Every line that starts with `python` or `uwct`, but for those that install and test."""
+    texts = readme_blocks("sh")
+    texts += [ast.get_docstring(ast.parse((ROOT / name).read_text())) for name in ("stylize.py", "train.py")]
+    texts += [module.HELP for module in (stylize, train, measure)]
+    lines = [line.strip() for text in texts for line in text.splitlines()]
+    commands = [line for line in lines if re.match(r"(python|uwct) ", line)]
+    return sorted({c for c in commands if not re.match(r"python -m (pip|pytest)", c)})
+
+
+@pytest.fixture
+def clone(tmp_path):
+    """A directory with what the commands name: the launchers, the examples, folders of photographs."""
+    for name in ("stylize.py", "train.py"):
+        shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    for name in ("photos", "unseen"):
+        (tmp_path / name).mkdir()
+        shutil.copy(ROOT / "examples" / "photo.jpg", tmp_path / name)
+    return tmp_path
+
+
+@pytest.mark.parametrize("command", documented_commands())
+def test_documented_commands_run(command, clone):
+    words = shlex.split(command, comments=True)
+    entry = [sys.executable, "-m", "uwct"] if words[0] == "uwct" else [sys.executable]
+    words = words[1:]
+    if "train.py" in words:
+        words += SHORT
+    if "measure" in words:
+        words += ["--count", "1", "--crop", "32"]
+    before = set(clone.rglob("*"))
+    result = subprocess.run([*entry, *words], cwd=clone, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert set(clone.rglob("*")) > before
+
+
+def test_the_python_of_readme_runs(clone):
+    (program,) = readme_blocks("python")
+    check = "\nimport numpy as np\nassert np.abs(whitened.mean((0, 1))).max() < 1e-2\n"
+    subprocess.run([sys.executable, "-c", program + check], cwd=clone, check=True)
+    assert (clone / "result.png").exists()
+
+
+def test_the_style_picture_is_what_its_script_draws(clone):
+    import numpy as np
+    from PIL import Image
+
+    drawn = np.asarray(Image.open(clone / "examples" / "style.jpg"), float)
+    subprocess.run([sys.executable, "examples/draw_style.py"], cwd=clone, check=True)
+    again = np.asarray(Image.open(clone / "examples" / "style.jpg"), float)
+    assert np.abs(again - drawn).mean() < 1

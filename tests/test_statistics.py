@@ -1,0 +1,115 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from reference import features, mean_cov
+
+from uwct.statistics import Moments, merge, moments, psum
+
+
+def assert_moments_close(a: Moments, b: Moments, rtol: float = 1e-5) -> None:
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_allclose(x, y, rtol=rtol, atol=rtol * max(1, np.abs(y).max()))
+
+
+@given(h=st.integers(1, 9), w=st.integers(1, 9), c=st.integers(1, 6), seed=st.integers(0, 99))
+def test_mean_and_covariance_agree_with_numpy(h, w, c, seed):
+    x = features(np.random.default_rng(seed), h, w, c)
+    mean, cov = mean_cov(x)
+    for function in (moments, jax.jit(moments)):
+        m = function(jnp.float32(x))
+        assert m.weight == h * w
+        np.testing.assert_allclose(m.mean, mean, atol=1e-5)
+        np.testing.assert_allclose(m.cov, cov, atol=1e-5)
+
+
+def test_integer_weights_count_pixels(rng):
+    x = features(rng, 5, 4, 3)
+    weights = rng.integers(0, 2, (5, 4))
+    mean, cov = mean_cov(x[weights == 1])
+    m = moments(jnp.float32(x), jnp.float32(weights))
+    np.testing.assert_allclose(m.mean, mean, atol=1e-5)
+    np.testing.assert_allclose(m.cov, cov, atol=1e-5)
+
+
+def test_soft_weights_agree_with_numpy_average(rng):
+    x, weights = features(rng, 6, 6, 4), rng.random((6, 6))
+    mean = np.average(x.reshape(-1, 4), axis=0, weights=weights.ravel())
+    cov = np.cov(x.reshape(-1, 4).T, aweights=weights.ravel(), ddof=0) * weights.sum() / (weights.sum() - 1)
+    m = moments(jnp.float32(x), jnp.float32(weights))
+    np.testing.assert_allclose(m.mean, mean, atol=1e-5)
+    np.testing.assert_allclose(m.cov, cov, atol=1e-5)
+
+
+def test_zero_weights_give_zero_moments_and_finite_gradients(rng):
+    x = jnp.float32(features(rng, 3, 3, 2))
+    m = moments(x, jnp.zeros((3, 3)))
+    assert all((leaf == 0).all() for leaf in jax.tree.leaves(m))
+
+    def total(x, w):
+        return sum(leaf.sum() for leaf in jax.tree.leaves(moments(x, w)))
+
+    for grad in jax.grad(total, (0, 1))(x, jnp.zeros((3, 3))):
+        assert np.isfinite(grad).all()
+
+
+@given(split=st.integers(0, 7), seed=st.integers(0, 99))
+def test_merge_is_the_moments_of_the_union(split, seed):
+    r = np.random.default_rng(seed)
+    x, w = jnp.float32(features(r, 7, 4, 3)), jnp.float32(r.random((7, 4)))
+    parts = (moments(x[s], w[s]) if x[s].size else zero(3) for s in (slice(0, split), slice(split, 7)))
+    assert_moments_close(merge(*parts), moments(x, w))
+
+
+def zero(channels: int) -> Moments:
+    return Moments(jnp.zeros(()), jnp.zeros(channels), jnp.zeros((channels, channels)))
+
+
+def test_merge_of_nothing_with_nothing_is_nothing():
+    assert_moments_close(merge(zero(2), zero(2)), zero(2))
+
+
+@pytest.mark.parametrize("mapping", [jax.vmap, jax.pmap])
+def test_psum_merges_over_a_mapped_axis(rng, mapping):
+    x, w = jnp.float32(features(rng, 6, 4, 3)), jnp.float32(rng.random((6, 4)))
+    halves = mapping(lambda x, w: psum(moments(x, w), "i"), axis_name="i")(x.reshape(2, 3, 4, 3), w.reshape(2, 3, 4))
+    for half in range(2):
+        assert_moments_close(jax.tree.map(lambda leaf, half=half: leaf[half], halves), moments(x, w))
+
+
+def test_leading_axes_are_a_batch(rng):
+    x = jnp.float32(rng.normal(size=(2, 3, 4, 5, 6)))
+    batch = moments(x)
+    assert batch.scatter.shape == (2, 3, 6, 6)
+    assert_moments_close(jax.tree.map(lambda leaf: leaf[1, 2], batch), moments(x[1, 2]))
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
+def test_statistics_of_half_precision_are_float32(rng, dtype):
+    x = jnp.asarray(features(rng, 8, 8, 4), dtype)
+    m = moments(x)
+    assert {leaf.dtype for leaf in jax.tree.leaves(m)} == {jnp.dtype("float32")}
+    np.testing.assert_allclose(m.cov, mean_cov(np.asarray(x, np.float64))[1], atol=1e-5)
+
+
+def test_a_large_mean_costs_no_digits(rng):
+    x = np.float32(rng.normal(size=(50, 50, 3)) + 1000)
+    np.testing.assert_allclose(moments(jnp.asarray(x)).cov, mean_cov(x)[1], atol=2e-3)
+
+
+def test_shapes_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match=r"\[\.\.\., H, W, C\]"):
+        moments(jnp.zeros((4, 3)))
+    with pytest.raises(ValueError, match="weights must have the shape"):
+        moments(jnp.zeros((4, 4, 3)), jnp.ones((4, 3)))
+
+
+@pytest.mark.parametrize("size", [4, 7, 300])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_flat_features_have_exactly_no_covariance_whatever_their_mean_rounds_to(size, weighted):
+    x = jnp.broadcast_to(jnp.float32([0.1, 0.3, 1e6, -1e-6]), (size, size, 4))
+    m = moments(x, jnp.full((size, size), 0.3) if weighted else None)
+    assert (m.cov == 0).all()
+    np.testing.assert_allclose(m.mean, x[0, 0], rtol=1e-6)

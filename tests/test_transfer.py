@@ -1,0 +1,157 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import reference
+from conftest import picture
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from uwct import adain, encode_style, moments, stylize, synthesize
+from uwct.transfer import pad_to_stride, pool, stylize_level
+
+CONTENT, STYLE, OTHER = picture(32, 48, 1), picture(48, 32, 2), picture(32, 32, 3)
+
+
+def test_levels_in_turn_agree_with_the_paper_in_numpy(tiny_model):
+    expected = jnp.asarray(CONTENT)
+    for level, alpha in ((4, 0.7), (2, 0.4)):
+        content = np.asarray(tiny_model.encode(expected, level)[-1], np.float64)
+        style = np.asarray(tiny_model.encode(jnp.asarray(STYLE), level)[-1])
+        mapped = reference.wct(content, style, content.shape[-1] * np.finfo(np.float32).eps)
+        expected = tiny_model.decode(jnp.float32(alpha * mapped + (1 - alpha) * content), level)
+    result = stylize(tiny_model, CONTENT, STYLE, (4, 2), (0.7, 0.4))
+    np.testing.assert_allclose(result, expected, atol=2e-3 * float(jnp.abs(expected).max()))
+
+
+@given(height=st.integers(1, 40), width=st.integers(1, 40))
+@settings(max_examples=10)
+def test_the_result_has_the_contents_size_down_to_one_pixel(tiny_model, height, width):
+    result = stylize(tiny_model, picture(height, width), encode_style(tiny_model, OTHER), (5, 1))
+    assert result.shape == (height, width, 3)
+    assert result.dtype == jnp.float32
+    assert np.isfinite(result).all()
+
+
+def test_padding_is_reflected_and_has_no_weight():
+    padded, weights = pad_to_stride(jnp.asarray(CONTENT[:13, :9]), 3)
+    np.testing.assert_array_equal(padded, np.pad(CONTENT[:13, :9], ((0, 3), (0, 3), (0, 0)), mode="reflect"))
+    np.testing.assert_array_equal(pool(weights, 3)[:, -1], [0.25, 0.25, 0.25, 0.0625])
+    np.testing.assert_array_equal(pool(weights, 3)[:, :-1], np.array([[1, 1], [1, 1], [1, 1], [0.25, 0.25]]))
+    assert pad_to_stride(jnp.asarray(CONTENT), 5)[1] is None
+
+
+def test_alpha_zero_is_plain_encoding_and_decoding(tiny_model):
+    decoded = tiny_model.decode(tiny_model.encode(jnp.asarray(CONTENT), 3)[-1], 3)
+    np.testing.assert_allclose(stylize(tiny_model, CONTENT, STYLE, (3,), 0.0), decoded, atol=1e-5)
+
+
+def test_a_style_is_its_moments_at_every_level(tiny_model):
+    style = encode_style(tiny_model, jnp.asarray(STYLE))
+    for level, tap in enumerate(tiny_model.encode(jnp.asarray(STYLE)), start=1):
+        np.testing.assert_allclose(style.moments[level].mean, moments(tap).mean, atol=1e-5)
+        np.testing.assert_allclose(style.moments[level].cov, moments(tap).cov, atol=1e-4)
+
+
+def test_a_batch_gives_what_its_pictures_give_alone(tiny_model):
+    batch = jnp.stack([jnp.asarray(CONTENT), jnp.asarray(CONTENT[::-1])])
+    single = jnp.stack([stylize(tiny_model, x, STYLE, (2, 1)) for x in batch])
+    np.testing.assert_allclose(stylize(tiny_model, batch, STYLE, (2, 1)), single, atol=2e-3)
+
+
+def test_a_mixture_of_one_style_with_nothing_of_another_is_the_first(tiny_model):
+    alone = stylize(tiny_model, CONTENT, STYLE, (3, 1))
+    np.testing.assert_allclose(stylize(tiny_model, CONTENT, [STYLE, OTHER], (3, 1), weights=[2, 0]), alone, atol=1e-4)
+    half = stylize(tiny_model, CONTENT, [STYLE, OTHER], (1,), 1.0)
+    ends = [stylize(tiny_model, CONTENT, s, (1,), 1.0) for s in (STYLE, OTHER)]
+    # Decoder 1 is linear, so mixing maps is mixing pictures there.
+    np.testing.assert_allclose(half, (ends[0] + ends[1]) / 2, atol=1e-4)
+
+
+def test_any_transform_can_be_given(tiny_model):
+    features = np.asarray(tiny_model.encode(jnp.asarray(CONTENT), 1)[-1])
+    target = reference.flat(np.asarray(tiny_model.encode(jnp.asarray(STYLE), 1)[-1]))
+    x = reference.flat(features)
+    scale = target.std(0, ddof=1) / np.maximum(x.std(0, ddof=1), 1e-9)  # channels that ReLU shut have deviation 0
+    expected = (x - x.mean(0)) * scale + target.mean(0)
+    expected = tiny_model.decode(jnp.float32(expected.reshape(features.shape)), 1)
+    np.testing.assert_allclose(stylize(tiny_model, CONTENT, STYLE, (1,), 1.0, transform=adain), expected, atol=1e-3)
+
+
+def test_one_compilation_serves_all_strengths_weights_and_pictures_of_a_shape(tiny_model):
+    styles = [encode_style(tiny_model, jnp.asarray(s)) for s in (STYLE, OTHER)]
+    stylize(tiny_model, CONTENT, styles, (2,), 0.1)
+    before = stylize_level._cache_size()
+    stylize(tiny_model, CONTENT[::-1].copy(), styles, (2,), 0.9, weights=[3, 1])
+    assert stylize_level._cache_size() == before
+
+
+def test_the_content_is_whitened_once_for_all_styles(tiny_model):
+    styles = [encode_style(tiny_model, jnp.asarray(s)).moments[2] for s in (STYLE, OTHER, STYLE)]
+    lowered = stylize_level.lower(tiny_model, jnp.asarray(CONTENT), styles, jnp.ones(3), jnp.float32(1), level=2)
+    assert lowered.compile().as_text().count("syevd") == 1 + len(styles)
+
+
+def test_stylize_works_under_jit_vmap_and_grad(tiny_model):
+    style = encode_style(tiny_model, jnp.asarray(STYLE))
+    direct = stylize(tiny_model, CONTENT, style, (2, 1))
+    jitted = jax.jit(lambda model, x, style: stylize(model, x, style, (2, 1)))(tiny_model, jnp.asarray(CONTENT), style)
+    np.testing.assert_allclose(jitted, direct, atol=1e-4)
+    mapped = jax.vmap(lambda alpha: stylize(tiny_model, CONTENT, style, (1,), alpha))(jnp.array([0.0, 1.0]))
+    np.testing.assert_allclose(mapped[1], stylize(tiny_model, CONTENT, style, (1,), 1.0), atol=1e-4)
+    gradient = jax.grad(lambda x: stylize(tiny_model, x, style, (2,)).sum())(jnp.asarray(CONTENT))
+    assert np.isfinite(gradient).all()
+    assert np.abs(gradient).max() > 0
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_stays_close(tiny_model, dtype):
+    exact = stylize(tiny_model, CONTENT, STYLE, (2, 1))
+    half = stylize(tiny_model.replace(dtype=dtype), CONTENT, STYLE, (2, 1))
+    assert half.dtype == jnp.float32
+    np.testing.assert_allclose(half, exact, atol=0.1 * float(jnp.abs(exact).max()))
+
+
+def test_textures_depend_on_the_key_alone(tiny_model):
+    first, again = (synthesize(tiny_model, STYLE, (24, 40), jax.random.key(1), (2, 1), passes=1) for _ in range(2))
+    other = synthesize(tiny_model, STYLE, (24, 40), jax.random.key(2), (2, 1), passes=1)
+    assert first.shape == (24, 40, 3)
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - other).max() > 0.01
+
+
+def test_a_texture_is_stylized_noise(tiny_model):
+    noise = jax.random.uniform(jax.random.key(5), (16, 16, 3))
+    expected = stylize(tiny_model, stylize(tiny_model, noise, STYLE, (2,), 1.0), STYLE, (2,), 1.0)
+    result = synthesize(tiny_model, STYLE, (16, 16), jax.random.key(5), (2,), passes=2)
+    np.testing.assert_allclose(result, expected, atol=1e-5)
+
+
+def test_nan_is_detected_and_its_level_named(tiny_model):
+    encoder = jax.tree.map(lambda x: x, tiny_model)
+    encoder.params["encoder"]["conv1_1"]["bias"] += jnp.nan
+    with pytest.raises(FloatingPointError, match="level 3: the content's features are not finite"):
+        stylize(encoder, CONTENT, encode_style(tiny_model, STYLE), (3, 2, 1))
+    broken = jax.tree.map(lambda x: x, tiny_model)
+    broken.params["decoder3"]["conv1_1"]["bias"] += jnp.nan
+    with pytest.raises(FloatingPointError, match="level 3: the decoded picture is not finite"):
+        stylize(broken, CONTENT, STYLE, (3, 2, 1))
+    with pytest.raises(FloatingPointError, match="level 1: the eigendecomposition"):
+        stylize(tiny_model, CONTENT, STYLE, (1,), transform=lambda c, s: adain(c, s).blend(jnp.nan))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"content": np.zeros((4, 4), np.float32)}, "a picture must be a float array"),
+        ({"content": np.zeros((4, 4, 3), np.uint8)}, "a picture must be a float array"),
+        ({"style": np.zeros((2, 4, 4, 3), np.float32)}, "a style is one picture"),
+        ({"style": []}, "at least one style"),
+        ({"levels": (6,)}, "level must be one of 1, 2, 3, 4, 5, not 6"),
+        ({"alpha": (0.5, 0.5)}, "one for each of 1 levels"),
+        ({"weights": [1, 2]}, "1 styles need as many weights, not 2"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused(tiny_model, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        stylize(**{"model": tiny_model, "content": CONTENT, "style": STYLE, "levels": (1,)} | arguments)
