@@ -42,10 +42,8 @@ def flow(rng: np.random.Generator) -> np.ndarray:
         pull = np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * radius**2))[..., None]
         field += sign * 3 * pull * np.stack([-(y - cy), x - cx], axis=-1) / radius
     angle = 0.8 * (smooth_noise(rng, 16) - 0.5)
-    turn = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
-    turned = np.stack(
-        [field[..., 0] * turn[..., 0] - field[..., 1] * turn[..., 1], (field * turn[..., ::-1]).sum(-1)], axis=-1
-    )
+    (dx, dy), cos, sin = np.moveaxis(field, -1, 0), np.cos(angle), np.sin(angle)
+    turned = np.stack([dx * cos - dy * sin, dx * sin + dy * cos], axis=-1)
     return turned / np.linalg.norm(turned, axis=-1, keepdims=True)
 
 
@@ -72,9 +70,7 @@ def draw(seed: int = 3) -> Image.Image:
             pen.line(points, fill=fill, width=round(width * SCALE), joint="curve")
             for end in (points[0], points[-1]):
                 r = width * SCALE / 2 - 0.5
-                pen.ellipse(
-                    [end[0] - r, end[1] - r, end[0] + r, end[1] + r], fill=tuple(np.uint8(np.clip(color, 0, 255)))
-                )
+                pen.ellipse([end[0] - r, end[1] - r, end[0] + r, end[1] + r], fill=fill)
     return canvas.resize((SIZE, SIZE), Image.Resampling.LANCZOS)
 
 

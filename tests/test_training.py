@@ -1,5 +1,6 @@
 import dataclasses
 import itertools
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -8,10 +9,12 @@ import pytest
 from conftest import picture
 
 from uwct import data, training
+from uwct.bridge import bridge_loss, init_bridge, join
 from uwct.checkpoints import Checkpoints
 from uwct.config import TrainConfig
 from uwct.least_squares import solve_linear_decoder
 from uwct.model import init_decoder
+from uwct.vgg import Decoder
 
 CONFIG = TrainConfig("folder:x", steps=10, batch=4, crop=16, learning_rate=1e-2, warmup=2, dtype="float32")
 PICTURES = np.uint8(255 * np.stack([picture(16, 16, seed) for seed in range(4)]))
@@ -19,6 +22,10 @@ PICTURES = np.uint8(255 * np.stack([picture(16, 16, seed) for seed in range(4)])
 
 def fresh_state(model, level, config=CONFIG):
     return training.init_state(init_decoder(jax.random.key(0), model.config, level), config)
+
+
+def loss_of(level):
+    return partial(training.reconstruction_loss, level=level, feature_weight=1.0)
 
 
 def final(states):
@@ -41,9 +48,8 @@ def test_the_loss_is_the_papers_with_each_term_over_its_variance(tiny_model):
 def test_training_lowers_the_loss_and_leaves_the_encoder_alone(tiny_model, optimizer):
     config = dataclasses.replace(CONFIG, steps=60, optimizer=optimizer)
     before = jax.tree.map(np.array, tiny_model.params)
-    run = training.run(
-        fresh_state(tiny_model, 2, config), tiny_model, itertools.repeat(PICTURES), level=2, config=config
-    )
+    state = fresh_state(tiny_model, 2, config)
+    run = training.run(state, tiny_model, itertools.repeat(PICTURES), loss=loss_of(2), config=config)
     losses = [float(metrics["loss"]) for _, metrics in run]
     assert len(losses) == 60
     assert losses[-1] < 0.3 * losses[0]
@@ -72,7 +78,7 @@ def test_two_devices_give_the_parameters_of_one(tiny_model):
     assert jax.local_device_count() == 2
     results = []
     for devices in (1, 2):
-        step = training.parallel_step(2, CONFIG, devices)
+        step = training.parallel_step(loss_of(2), CONFIG, devices)
         state = fresh_state(tiny_model, 2)
         for _ in range(10):
             state, metrics = step(state, tiny_model, PICTURES)
@@ -83,7 +89,7 @@ def test_two_devices_give_the_parameters_of_one(tiny_model):
 
 def test_a_batch_that_devices_cannot_share_is_refused():
     with pytest.raises(ValueError, match="batch 3 cannot be split over 2 devices"):
-        training.parallel_step(1, dataclasses.replace(CONFIG, batch=3), 2)
+        training.parallel_step(loss_of(1), dataclasses.replace(CONFIG, batch=3), 2)
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_step_named(tiny_model):
@@ -93,8 +99,8 @@ def test_a_loss_that_is_not_finite_stops_with_the_step_named(tiny_model):
 
     model = tiny_model.replace(config=dataclasses.replace(tiny_model.config, variances=(1e-38,) * 6))
     config = dataclasses.replace(CONFIG, steps=2)
-    with pytest.raises(FloatingPointError, match="the loss of level 1 is inf at step 1"):
-        final(training.run(fresh_state(model, 1), model, batches(), level=1, config=config))
+    with pytest.raises(FloatingPointError, match="the loss is inf at step 1"):
+        final(training.run(fresh_state(model, 1), model, batches(), loss=loss_of(1), config=config))
 
 
 def test_bfloat16_trains_as_float32_does(tiny_model):
@@ -103,7 +109,9 @@ def test_bfloat16_trains_as_float32_does(tiny_model):
         config = dataclasses.replace(CONFIG, steps=40, dtype=dtype)
         model = tiny_model.replace(dtype=dtype)
         state, metrics = final(
-            training.run(fresh_state(model, 2, config), model, itertools.repeat(PICTURES), level=2, config=config)
+            training.run(
+                fresh_state(model, 2, config), model, itertools.repeat(PICTURES), loss=loss_of(2), config=config
+            )
         )
         losses[dtype] = float(metrics["loss"])
         assert {leaf.dtype for leaf in jax.tree.leaves(state.params)} == {jnp.dtype("float32")}
@@ -117,7 +125,7 @@ def test_an_interrupted_run_resumes_bit_for_bit(tiny_model, photographs, tmp_pat
         batches = data.train_batches(source, batch=4, crop=16)
         checkpoints = Checkpoints(tmp_path / folder, CONFIG)
         start = checkpoints.restore(fresh_state(tiny_model, 2), batches)
-        for state, _ in training.run(start, tiny_model, batches, level=2, config=CONFIG):
+        for state, _ in training.run(start, tiny_model, batches, loss=loss_of(2), config=CONFIG):
             if int(state.step) in (3, 6):
                 checkpoints.save(state, batches)
             if int(state.step) == stop:
@@ -183,3 +191,33 @@ def test_least_squares_is_the_minimum_of_the_pixel_loss(tiny_model):
 def test_bad_settings_are_refused(field, value, message):
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(CONFIG, **{field: value})
+
+
+@pytest.mark.parametrize("level", [2, 3, 4, 5])
+def test_a_joined_decoder_is_the_shallower_one_behind_the_bridge(tiny_model, level):
+    key, shallow = jax.random.key(3), tiny_model.params[f"decoder{level - 1}"]
+    bridge = init_bridge(tiny_model.params[f"decoder{level}"], tiny_model, level, key)
+    bridge["map"]["bias"] = jax.random.normal(key, bridge["map"]["bias"].shape)
+    features = jax.random.uniform(key, (4, 3, tiny_model.config.blocks[level - 1][0]))
+    decoder = Decoder(tiny_model.config.blocks, level, tiny_model.config.decoder_width)
+    hidden = decoder.apply({"params": bridge["top"]}, features, stop=f"conv{level - 1}_1")
+    expected = tiny_model.decode(hidden @ bridge["map"]["kernel"][0, 0] + bridge["map"]["bias"], level - 1)
+    joined = tiny_model.replace(params={f"decoder{level}": join(bridge, shallow, level)})
+    np.testing.assert_allclose(joined.decode(features, level), expected, atol=1e-4)
+    assert jax.tree.map(jnp.shape, joined.params[f"decoder{level}"]) == jax.tree.map(
+        jnp.shape, tiny_model.params[f"decoder{level}"]
+    )
+
+
+def test_a_bridge_learns_the_shallower_features(tiny_model):
+    config = dataclasses.replace(CONFIG, steps=60)
+    bridge = init_bridge(tiny_model.params["decoder3"], tiny_model, 3, jax.random.key(0))
+    run = training.run(
+        training.init_state(bridge, config),
+        tiny_model,
+        itertools.repeat(PICTURES),
+        loss=partial(bridge_loss, level=3),
+        config=config,
+    )
+    states = list(run)
+    assert float(states[-1][1]["loss"]) < 0.5 * float(states[0][1]["loss"])

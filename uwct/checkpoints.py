@@ -23,6 +23,12 @@ class Checkpoints:
         options = ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=True)
         self._manager = ocp.CheckpointManager(os.path.abspath(folder), options=options)
 
+    @property
+    def latest_step(self) -> int | None:
+        """The step of the last checkpoint, or None when there is none."""
+        step: int | None = self._manager.latest_step()
+        return step
+
     def save(self, state: TrainState, data: grain.DatasetIterator) -> None:
         """Saves a state under its step, and the data iterator's position beside it."""
         args = ocp.args.Composite(
@@ -37,7 +43,7 @@ class Checkpoints:
 
         Raises ValueError naming the differences when the checkpoint was made with another config.
         """
-        step = self._manager.latest_step()
+        step = self.latest_step
         if step is None:
             return state
         saved = self._manager.restore(step, args=ocp.args.Composite(config=ocp.args.JsonRestore()))["config"]

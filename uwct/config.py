@@ -73,6 +73,8 @@ class TrainConfig:
         closed solution for level 1, whose decoder is linear.
       learning_rate: its peak; it rises linearly over `warmup` steps and falls to 0 along a cosine.
       warmup: steps of linear rise.
+      bridge_steps: steps of learning relu_X_1 -> relu_(X-1)_1 before all others, so that decoder X starts from decoder
+        X-1 (see bridge.py); 0 starts from what layers the two share.
       feature_weight: the paper's lambda, the weight of the feature loss beside the pixel loss.
       dtype: what convolutions compute in, "float32" or "bfloat16"; parameters and losses are float32.
       seed: of the initial weights, the order of photographs, crops and flips.
@@ -86,12 +88,20 @@ class TrainConfig:
     optimizer: str = "adam"
     learning_rate: float = 1e-4
     warmup: int = 100
+    bridge_steps: int = 0
     feature_weight: float = 1.0
     dtype: str = "bfloat16"
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("steps", 1), ("batch", 1), ("crop", 16), ("short_side", 0), ("warmup", 0)):
+        for name, least in (
+            ("steps", 1),
+            ("batch", 1),
+            ("crop", 16),
+            ("short_side", 0),
+            ("warmup", 0),
+            ("bridge_steps", 0),
+        ):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}")
         if self.crop % 16:

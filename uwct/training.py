@@ -25,6 +25,8 @@ from uwct.model import Model
 
 AXIS = "devices"
 Metrics = dict[str, Array]
+# (params, model, float pictures) -> (loss, metrics, of which one is called "loss")
+Loss = Callable[[Any, Model, Array], tuple[Array, Metrics]]
 
 
 class TrainState(struct.PyTreeNode):
@@ -84,10 +86,9 @@ def reconstruction_loss(
 
 
 def train_step(
-    state: TrainState, model: Model, pictures: Array, *, level: int, config: TrainConfig, axis: str | None = None
+    state: TrainState, model: Model, pictures: Array, *, loss: Loss, config: TrainConfig, axis: str | None = None
 ) -> tuple[TrainState, Metrics]:
     """One optimiser step on `uint8[N, H, W, 3]`; with `axis`, gradients and metrics are averaged over that axis."""
-    loss = partial(reconstruction_loss, level=level, feature_weight=config.feature_weight)
     grads, metrics = jax.grad(loss, has_aux=True)(state.params, model, to_float(pictures))
     if axis is not None:
         grads, metrics = jax.lax.pmean((grads, metrics), axis)
@@ -100,12 +101,12 @@ def to_float(pictures: Array | np.ndarray) -> Array:
     return jnp.asarray(pictures, jnp.float32) / 255
 
 
-def parallel_step(level: int, config: TrainConfig, devices: int) -> Callable[..., tuple[TrainState, Metrics]]:
+def parallel_step(loss: Loss, config: TrainConfig, devices: int) -> Callable[..., tuple[TrainState, Metrics]]:
     """`step(state, model, pictures)` over the local devices; the state is donated, pictures are split between them.
 
     Raises ValueError when the batch cannot be split evenly.
     """
-    step = partial(train_step, level=level, config=config)
+    step = partial(train_step, loss=loss, config=config)
     if devices == 1:
         return jax.jit(step, donate_argnums=0)
     if config.batch % devices:
@@ -119,29 +120,29 @@ def parallel_step(level: int, config: TrainConfig, devices: int) -> Callable[...
 
 
 def run(
-    state: TrainState, model: Model, batches: Iterator[np.ndarray], *, level: int, config: TrainConfig
+    state: TrainState, model: Model, batches: Iterator[np.ndarray], *, loss: Loss, config: TrainConfig
 ) -> Iterator[tuple[TrainState, Metrics]]:
     """Steps from `state.step` to `config.steps`, yielding the new state and its metrics (still on the device).
 
     The yielded state is only good until the next one is asked for. Raises FloatingPointError, naming the step, when
     a loss is not finite; it looks one step late, so that the device never waits for the host.
     """
-    step = parallel_step(level, config, jax.local_device_count())
+    step = parallel_step(loss, config, jax.local_device_count())
     previous: Metrics | None = None
     for number in range(int(state.step), config.steps):
         state, metrics = step(state, model, next(batches))
         if previous is not None:
-            _check_finite(previous, level, number)
+            _check_finite(previous, number)
         previous = metrics
         yield state, metrics
     if previous is not None:
-        _check_finite(previous, level, config.steps)
+        _check_finite(previous, config.steps)
 
 
-def _check_finite(metrics: Metrics, level: int, step: int) -> None:
+def _check_finite(metrics: Metrics, step: int) -> None:
     loss = float(metrics["loss"])
     if not np.isfinite(loss):
-        raise FloatingPointError(f"the loss of level {level} is {loss} at step {step}")
+        raise FloatingPointError(f"the loss is {loss} at step {step}")
 
 
 def evaluate(decoder: Any, model: Model, batches: Iterable[np.ndarray], *, level: int) -> dict[str, float]:

@@ -85,9 +85,11 @@ class Decoder(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Array, padding: Padding = "reflect") -> Array:
+    def __call__(self, x: Array, padding: Padding = "reflect", stop: str = "") -> Array:
         check_level(self.level)
         for block, index, channels, _ in reversed(list(encoder_layers(self.blocks, self.level))):
+            if stop == f"conv{block}_{index}":
+                break
             last = (block, index) == (1, 1)
             features = channels if last else max(1, round(channels * self.width))
             init = nn.initializers.zeros if last else nn.initializers.he_normal()

@@ -87,6 +87,8 @@ def main(argv: list[str] | None = None, prog: str = "stylize.py") -> None:
 def plan(arguments: Arguments) -> list[tuple[Path | None, Path]]:
     """Checks the arguments; pairs every content (None for a texture) with its output. Raises ValueError or OSError."""
     styles = style_paths(arguments)
+    if not styles:
+        raise ValueError("--style needs at least one picture")
     if arguments.style_weights:
         if len(arguments.style_weights) != len(styles):
             raise ValueError(f"{len(styles)} styles need as many --style-weights, not {len(arguments.style_weights)}")

@@ -5,6 +5,8 @@ import datetime
 import json
 import shlex
 import sys
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +17,7 @@ from tqdm import tqdm
 
 import uwct.model as models
 from uwct import data, training
+from uwct.bridge import bridge_loss, init_bridge, join
 from uwct.checkpoints import Checkpoints
 from uwct.cli.errors import one_sentence
 from uwct.config import LEVELS, TrainConfig
@@ -108,23 +111,45 @@ def train_level(model: models.Model, photographs: data.PhotographFolder, level: 
     )
     if config.optimizer == "least-squares":
         return solve_linear_decoder(model.replace(dtype="float32"), batches, config.steps)
-    fresh = models.init_decoder(jax.random.key(config.seed), model.config, level)
-    donors = [model.params[name] for name in (f"decoder{level}", f"decoder{level - 1}") if name in model.params]
-    state = training.init_state(training.warm_start(fresh, *donors), config)
     checkpoints = Checkpoints(arguments.output / f"level{level}", config)
-    state = checkpoints.restore(state, batches)
-    start = int(state.step)
-    smooth = None
-    with tqdm(total=config.steps, initial=start, desc=f"level {level}", mininterval=5) as bar:
-        steps = training.run(state, model, batches, level=level, config=config)
-        for number, (new_state, metrics) in enumerate(steps, start=start + 1):
-            state = new_state
-            bar.update()
-            if number % 50 == 0:
-                loss = float(metrics["loss"])
-                smooth = loss if smooth is None else 0.8 * smooth + 0.2 * loss
-                bar.set_postfix(loss=f"{smooth:.4f}", psnr=f"{float(metrics['psnr']):.2f}", refresh=False)
-            if number % arguments.save_every == 0 or number == config.steps:
-                checkpoints.save(state, batches)
+    params = models.init_decoder(jax.random.key(config.seed), model.config, level)
+    if config.bridge_steps and checkpoints.latest_step is None:
+        params = cross_bridge(params, model, batches, level, config)
+    else:
+        donors = [model.params[name] for name in (f"decoder{level}", f"decoder{level - 1}") if name in model.params]
+        params = training.warm_start(params, *donors)
+    state = checkpoints.restore(training.init_state(params, config), batches)
+    loss = partial(training.reconstruction_loss, level=level, feature_weight=config.feature_weight)
+    for new_state in show(
+        training.run(state, model, batches, loss=loss, config=config), state, config, f"level {level}"
+    ):
+        state = new_state
+        number = int(state.step)
+        if number % arguments.save_every == 0 or number == config.steps:
+            checkpoints.save(state, batches)
     checkpoints.close()
     return jax.tree.map(np.asarray, state.params)
+
+
+def cross_bridge(decoder: Any, model: models.Model, batches: Any, level: int, config: TrainConfig) -> Any:
+    """A decoder to start from: the trained bridge to the next shallower level, joined to the decoder there."""
+    model.check_levels((level - 1,))
+    config = dataclasses.replace(config, steps=config.bridge_steps)
+    state = training.init_state(init_bridge(decoder, model, level, jax.random.key(config.seed)), config)
+    steps = training.run(state, model, batches, loss=partial(bridge_loss, level=level), config=config)
+    for new_state in show(steps, state, config, f"bridge {level}-{level - 1}"):
+        state = new_state
+    return join(state.params, model.params[f"decoder{level - 1}"], level)
+
+
+def show(steps: Any, state: training.TrainState, config: TrainConfig, name: str) -> Iterator[training.TrainState]:
+    """Passes states through and shows their progress, with the running mean of the metrics."""
+    start = int(state.step)
+    smooth: dict[str, float] = {}
+    with tqdm(total=config.steps, initial=start, desc=name, mininterval=5) as bar:
+        for number, (new_state, metrics) in enumerate(steps, start=start + 1):
+            bar.update()
+            if number % 50 == 0:
+                smooth = {k: 0.8 * smooth.get(k, float(v)) + 0.2 * float(v) for k, v in metrics.items()}
+                bar.set_postfix({k: f"{v:.4g}" for k, v in smooth.items()}, refresh=False)
+            yield new_state
