@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -154,6 +155,18 @@ def test_a_folder_that_cannot_be_written_is_named(folder, capsys, monkeypatch):
         run("--content", "photo.jpg", "--style", "a.png", "--output", "out.png")
     assert end.value.code == 2
     assert "cannot be written to" in capsys.readouterr().err
+
+
+def test_a_photo_that_would_not_fit_in_memory_is_refused_with_a_size_that_fits(folder, capsys, monkeypatch):
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=400_000))
+    with pytest.raises(SystemExit) as end:
+        run("--content", "photo.jpg", "--style", "a.png", "--levels", "1", "--output", "out.png")
+    assert end.value.code == 2
+    error = capsys.readouterr().err
+    assert "photo.jpg at 33x21 pixels needs about 0.0 GiB" in error
+    size = error.split("--size ")[1].strip()
+    run("--content", "photo.jpg", "--style", "a.png", "--levels", "1", "--output", "out.png", "--size", size)
+    assert Image.open("out.png").size[0] == int(size) < 33
 
 
 @pytest.mark.parametrize("words", [["--levels", "x"], ["--unknown"], ["--dtype", "int8"]])

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+import psutil
 import tyro
 from tqdm import tqdm
 
@@ -19,6 +20,8 @@ from uwct.cli.errors import one_sentence
 from uwct.model import Model, load
 from uwct.transfer import Style, encode_style, stylize, synthesize
 
+# What the widest layers of VGG need on the CPU, measured at 2 megapixels in float32 (1,280), and some to spare.
+BYTES_PER_PIXEL = 1400
 READABLE = set(images.SUFFIXES) | {".bmp", ".gif"}
 
 
@@ -176,9 +179,22 @@ def paint(arguments: Arguments, model: Model, styles: list[Style], content: Path
     weights = arguments.style_weights or None
     if content is None:
         side = arguments.size or 512
+        check_memory("a texture", side, side)
         key = jax.random.key(arguments.seed)
         texture = synthesize(model, styles, (side, side), key, levels, alpha, weights=weights)
         return images.Picture(np.asarray(texture)), f"{side}x{side}"
     picture = images.read(content, arguments.size)
+    check_memory(str(content), *picture.rgb.shape[:2])
     rgb = stylize(model, jnp.asarray(picture.rgb), styles, levels, alpha, weights=weights)
     return dataclasses.replace(picture, rgb=np.asarray(rgb)), picture.size
+
+
+def check_memory(name: str, height: int, width: int) -> None:
+    """Raises ValueError for a picture that would not fit in this computer's free memory (on a GPU, JAX says so)."""
+    needed, free = BYTES_PER_PIXEL * height * width, psutil.virtual_memory().available
+    if jax.default_backend() == "cpu" and needed > free:
+        side = int(max(height, width) * (free / needed) ** 0.5 * 0.9)
+        raise ValueError(
+            f"{name} at {width}x{height} pixels needs about {needed / 2**30:.1f} GiB of memory, "
+            f"of which {free / 2**30:.1f} are free; make it smaller with --size {side}"
+        )
