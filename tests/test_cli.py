@@ -37,9 +37,10 @@ def test_the_output_has_the_photos_size_and_one_line_says_what_was_done(folder, 
     assert "photo.jpg (33x21) -> out.png (33x21): model tiny.safetensors, levels 3 1, " in line
 
 
-def test_size_names_the_long_side_and_the_output_is_named_after_both(folder):
+def test_size_names_the_long_side_and_the_output_is_named_after_both(folder, capsys):
     run("--content", "photo.jpg", "--style", "a.png", "--levels", "1", "--size", "66")
     assert Image.open("photo_a.png").size == (66, 42)
+    assert "photo.jpg (33x21) -> photo_a.png (66x42)" in capsys.readouterr().out
 
 
 def test_levels_run_from_deep_to_shallow_with_their_own_alphas(folder):
@@ -160,12 +161,13 @@ def test_a_folder_that_cannot_be_written_is_named(folder, capsys, monkeypatch):
 def test_a_photo_that_would_not_fit_in_memory_is_refused_with_a_size_that_fits(folder, capsys, monkeypatch):
     monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=400_000))
     with pytest.raises(SystemExit) as end:
-        run("--content", "photo.jpg", "--style", "a.png", "--levels", "1", "--output", "out.png")
+        run("--content", "photo.jpg", "--style", "a.png", "--levels", "1", "--style-size", "16")
     assert end.value.code == 2
     error = capsys.readouterr().err
     assert "photo.jpg at 33x21 pixels needs about 0.0 GiB" in error
     size = error.split("--size ")[1].strip()
-    run("--content", "photo.jpg", "--style", "a.png", "--levels", "1", "--output", "out.png", "--size", size)
+    common = ("--content", "photo.jpg", "--style", "a.png", "--levels", "1", "--output", "out.png")
+    run(*common, "--size", size, "--style-size", "16")
     assert Image.open("out.png").size[0] == int(size) < 33
 
 

@@ -133,10 +133,14 @@ def test_profiles_of_other_spaces_are_applied_not_attached_to_rgb(tmp_path):
 
 
 @pytest.mark.parametrize(("shape", "expected"), [((20, 30), (40, 60)), ((30, 20), (60, 40)), ((1, 200), (1, 60))])
-def test_resizing_sets_the_long_side(tmp_path, shape, expected):
-    found = images.read(save(tmp_path / "p.png", np.full((*shape, 3), 99, np.uint8)), 60)
+def test_resizing_sets_the_long_side(shape, expected):
+    original = images.Picture(np.full((*shape, 3), 0.4, np.float32), np.full(shape, 0.7, np.float32))
+    assert images.fitted(original, 0) == shape
+    assert images.fitted(original, 60) == expected
+    found = images.resize(original, expected)
     assert found.rgb.shape == (*expected, 3)
-    np.testing.assert_allclose(found.rgb * 255, 99, atol=1e-3)
+    np.testing.assert_allclose(found.rgb, 0.4, atol=1e-5)
+    np.testing.assert_allclose(found.alpha, 0.7, atol=1e-5)
 
 
 def test_writing_clips_and_rounds(tmp_path):

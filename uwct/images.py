@@ -42,11 +42,10 @@ class Picture:
         return f"{self.rgb.shape[1]}x{self.rgb.shape[0]}"
 
 
-def read(path: str | os.PathLike[str], long_side: int = 0) -> Picture:
+def read(path: str | os.PathLike[str]) -> Picture:
     """Reads a picture of any kind that Pillow knows, upright by its EXIF orientation, the first frame of several.
 
-    `long_side` resizes it to so many pixels on its longer side (0: as it is). Raises FileNotFoundError,
-    IsADirectoryError, or ValueError when the file is not a whole picture.
+    Raises FileNotFoundError, IsADirectoryError, PermissionError, or ValueError when the file is not a whole picture.
     """
     path = Path(path)
     if path.is_dir():
@@ -66,18 +65,29 @@ def read(path: str | os.PathLike[str], long_side: int = 0) -> Picture:
         raise
     except (OSError, SyntaxError, ValueError, EOFError, ImageCms.PyCMSError) as error:
         raise ValueError(f"{path} cannot be read as a picture: {error}") from None
-    if long_side:
-        rgba = [resize(channel, long_side) for channel in rgba]
     alpha = rgba[3] if len(rgba) == 4 else None
     return Picture(np.stack(rgba[:3], axis=-1), alpha, profile)
 
 
-def resize(channel: np.ndarray, long_side: int) -> np.ndarray:
-    """Resizes float32 `[H, W]` to `long_side` pixels on its longer side, at least 1 on the other, clipped to [0, 1]."""
-    height, width = channel.shape
-    scale = long_side / max(height, width)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    return np.clip(np.asarray(Image.fromarray(channel).resize(size, Image.Resampling.LANCZOS)), 0, 1)
+def fitted(picture: Picture, long_side: int) -> tuple[int, int]:
+    """(height, width) with `long_side` pixels on the longer side and at least 1 on the other; 0 keeps the picture's."""
+    height, width = picture.rgb.shape[:2]
+    scale = long_side / max(height, width) if long_side else 1.0
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def resize(picture: Picture, shape: tuple[int, int]) -> Picture:
+    """The picture at another (height, width), by Lanczos interpolation, clipped to [0, 1]."""
+    if shape == picture.rgb.shape[:2]:
+        return picture
+
+    def resized(channel: np.ndarray) -> np.ndarray:
+        image = Image.fromarray(np.ascontiguousarray(channel))
+        return np.clip(np.asarray(image.resize(shape[::-1], Image.Resampling.LANCZOS)), 0, 1)
+
+    rgb = np.stack([resized(picture.rgb[..., i]) for i in range(3)], axis=-1)
+    alpha = None if picture.alpha is None else resized(picture.alpha)
+    return dataclasses.replace(picture, rgb=rgb, alpha=alpha)
 
 
 def write(path: str | os.PathLike[str], picture: Picture) -> None:

@@ -168,7 +168,10 @@ def run(arguments: Arguments, jobs: list[tuple[Path | None, Path]]) -> list[str]
 def encode_styles(arguments: Arguments, model: Model) -> Iterator[Style]:
     """The moments of every style picture."""
     for path in style_paths(arguments):
-        yield encode_style(model, jnp.asarray(images.read(path, arguments.style_size).rgb))
+        picture = images.read(path)
+        shape = images.fitted(picture, arguments.style_size)
+        check_memory(str(path), "--style-size", *shape)
+        yield encode_style(model, jnp.asarray(images.resize(picture, shape).rgb))
 
 
 def paint(arguments: Arguments, model: Model, styles: list[Style], content: Path | None) -> tuple[images.Picture, str]:
@@ -179,22 +182,24 @@ def paint(arguments: Arguments, model: Model, styles: list[Style], content: Path
     weights = arguments.style_weights or None
     if content is None:
         side = arguments.size or 512
-        check_memory("a texture", side, side)
+        check_memory("a texture", "--size", side, side)
         key = jax.random.key(arguments.seed)
         texture = synthesize(model, styles, (side, side), key, levels, alpha, weights=weights)
         return images.Picture(np.asarray(texture)), f"{side}x{side}"
-    picture = images.read(content, arguments.size)
-    check_memory(str(content), *picture.rgb.shape[:2])
-    rgb = stylize(model, jnp.asarray(picture.rgb), styles, levels, alpha, weights=weights)
-    return dataclasses.replace(picture, rgb=np.asarray(rgb)), picture.size
+    picture = images.read(content)
+    shape = images.fitted(picture, arguments.size)
+    check_memory(str(content), "--size", *shape)
+    resized = images.resize(picture, shape)
+    rgb = stylize(model, jnp.asarray(resized.rgb), styles, levels, alpha, weights=weights)
+    return dataclasses.replace(resized, rgb=np.asarray(rgb)), picture.size
 
 
-def check_memory(name: str, height: int, width: int) -> None:
+def check_memory(name: str, option: str, height: int, width: int) -> None:
     """Raises ValueError for a picture that would not fit in this computer's free memory (on a GPU, JAX says so)."""
     needed, free = BYTES_PER_PIXEL * height * width, psutil.virtual_memory().available
     if jax.default_backend() == "cpu" and needed > free:
         side = int(max(height, width) * (free / needed) ** 0.5 * 0.9)
         raise ValueError(
             f"{name} at {width}x{height} pixels needs about {needed / 2**30:.1f} GiB of memory, "
-            f"of which {free / 2**30:.1f} are free; make it smaller with --size {side}"
+            f"of which {free / 2**30:.1f} are free; make it smaller with {option} {side}"
         )
