@@ -1,6 +1,7 @@
 """Every command and every program in README and in the launchers' docstrings and help runs as it stands."""
 
 import ast
+import os
 import re
 import shlex
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from uwct.cli import measure, stylize, train
+from uwct.model import load
 
 ROOT = Path(__file__).parents[1]
 # What makes the long commands short enough for a test; README marks them.
@@ -63,6 +65,17 @@ def test_the_python_of_readme_runs(clone):
     check = "\nimport numpy as np\nassert np.abs(whitened.mean((0, 1))).max() < 1e-2\n"
     subprocess.run([sys.executable, "-c", program + check], cwd=clone, check=True)
     assert (clone / "result.png").exists()
+
+
+def test_the_script_that_made_the_weights_runs(clone):
+    shutil.copytree(clone / "photos", clone / "photos" / "train")
+    shutil.copytree(clone / "unseen", clone / "photos" / "test")
+    bin_folder = f"{Path(sys.executable).parent}:"
+    environment = {**os.environ, "PATH": bin_folder + os.environ["PATH"]}
+    script = ROOT / "uwct" / "weights" / "train.sh"
+    options = ["--steps", "2", "--bridge-steps", "0", "--batch", "2", "--crop", "16", "--test-crop", "32"]
+    subprocess.run(["bash", script, *options], cwd=clone, env=environment, check=True)
+    assert load(clone / "runs" / "half" / "model.safetensors").levels == (1, 2, 3, 4, 5)
 
 
 def test_the_style_picture_is_what_its_script_draws(clone):

@@ -97,10 +97,11 @@ def test_a_loss_that_is_not_finite_stops_with_the_step_named(tiny_model):
         yield PICTURES
         yield PICTURES
 
-    model = tiny_model.replace(config=dataclasses.replace(tiny_model.config, variances=(1e-38,) * 6))
+    state = fresh_state(tiny_model, 1)
+    state.params["conv1_1"]["bias"] += jnp.inf
     config = dataclasses.replace(CONFIG, steps=2)
-    with pytest.raises(FloatingPointError, match="the loss is inf at step 1"):
-        final(training.run(fresh_state(model, 1), model, batches(), loss=loss_of(1), config=config))
+    with pytest.raises(FloatingPointError, match=r"the loss is (inf|nan) at step 1"):
+        final(training.run(state, tiny_model, batches(), loss=loss_of(1), config=config))
 
 
 def test_bfloat16_trains_as_float32_does(tiny_model):
