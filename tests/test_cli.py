@@ -3,6 +3,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import jax
 import numpy as np
 import pytest
 from conftest import picture
@@ -114,8 +115,13 @@ BAD = {
     "more weights than styles": (("--style-weights", "1", "1"), "1 styles need as many --style-weights, not 2"),
     "negative weight": (("--style-weights", "-1"), "--style-weights must not be negative"),
     "zero weights": (("--style-weights", "0"), "--style-weights must not be negative, nor all 0"),
-    "negative size": (("--size", "-5"), "--size must not be negative, not -5"),
-    "negative seed": (("--seed", "-1"), "--seed must not be negative, not -1"),
+    "negative size": (("--size", "-5"), "--size must lie between 0 and 2^32, not -5"),
+    "huge seed": (("--seed", str(2**63)), "--seed must lie between 0 and 2^32"),
+    "the photo as output": (("--output", "photo.jpg"), "--output would overwrite photo.jpg"),
+    "a style as output": (("--output", "./a.png"), "--output would overwrite a.png"),
+    "infinite weight": (("--style-weights", "inf"), "--style-weights must not be negative, nor all 0"),
+    "weight nan": (("--style-weights", "nan"), "--style-weights must not be negative, nor all 0"),
+    "negative seed": (("--seed", "-1"), "--seed must lie between 0 and 2^32, not -1"),
     "missing output folder": (("--output", "none/out.png"), "the output folder none does not exist"),
     "output in a file": (("--output", "a.png/out.png"), "a.png is not a folder"),
     "unknown output format": (("--output", "out.xyz"), "out.xyz must end in one of .png"),
@@ -183,8 +189,11 @@ def test_training_writes_a_model_that_stylizes(folder, photographs, capsys):
     words += ["--batch", "2", "--crop", "16", "--decoder-width", "0.1", "--output", "run"]
     train.main([*words, "--levels", "2"])
     assert "level 2: test " in capsys.readouterr().out
-    train.main([*words, "--levels", "1", "--optimizer", "least-squares", "--init", "run/model.safetensors"])
-    train.main([*words, "--levels", "3", "--bridge-steps", "2", "--init", "run/model.safetensors"])
+    first = load("run/model.safetensors").params["decoder2"]
+    train.main([*words, "--levels", "1", "--optimizer", "least-squares"])
+    train.main([*words, "--levels", "3", "--bridge-steps", "2"])
+    train.main([*words, "--levels", "2"])  # finished, so its checkpoint is all that is needed
+    jax.tree.map(np.testing.assert_array_equal, load("run/model.safetensors").params["decoder2"], first)
     assert load("run/model.safetensors").levels == (1, 2, 3)
     words = ["--style", "a.png", "--levels", "2", "1", "--model", "run/model.safetensors", "--output", "o.png"]
     stylize.main(["--content", "photo.jpg", *words])
@@ -197,6 +206,10 @@ def test_training_writes_a_model_that_stylizes(folder, photographs, capsys):
         (["--data", "photos"], "data must have the form folder:PATH"),
         (["--data", "folder:none"], "there is no folder none"),
         (["--data", "folder:.", "--levels", "2", "--optimizer", "least-squares"], "least-squares solves level 1 only"),
+        (["--data", "folder:.", "--levels", "1", "2", "--bridge-steps", "9"], "level 1 has no shallower level"),
+        (["--data", "folder:.", "--test-crop", "225"], "test_crop must be a positive multiple of 16, not 225"),
+        (["--data", "folder:.", "--save-every", "0"], "save_every must be at least 1"),
+        (["--data", "folder:.", "--seed", "-1"], "seed must lie between 0 and 2^32, not -1"),
         (["--data", "folder:.", "--levels", "7"], "level must be one of 1, 2, 3, 4, 5, not 7"),
         (["--data", "folder:.", "--backbone", "resnet"], "backbone must be one of vgg16"),
         (["--data", "folder:.", "--init", "tiny.safetensors", "--levels", "1"], "is another network"),

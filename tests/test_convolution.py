@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from jax import lax
 from jax.test_util import check_grads
 
 from uwct import convolution
@@ -105,7 +104,12 @@ def test_shapes_that_do_not_fit_are_refused():
         conv3x3_kernel(jnp.zeros((1, 5, 5, 3)), jnp.zeros((1, 5, 5, 2)))
 
 
-def test_lax_agrees_too():
-    x, kernel, _ = arrays(2, 5, 4, 3, 6)
-    native = lax.conv_general_dilated(x, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
-    np.testing.assert_allclose(conv3x3_valid(x, kernel), native, atol=1e-4)
+def test_mixed_dtypes_are_refused():
+    with pytest.raises(TypeError, match="one dtype, not float32 and bfloat16"):
+        conv3x3_valid(jnp.zeros((1, 5, 5, 3)), jnp.zeros((3, 3, 3, 2), jnp.bfloat16))
+
+
+def test_it_runs_without_jit():
+    x, kernel, _ = arrays(1, 4, 4, 3, 2)
+    with jax.disable_jit():
+        np.testing.assert_allclose(conv3x3_valid(x, kernel), direct(x, kernel), atol=1e-4)

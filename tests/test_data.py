@@ -66,5 +66,5 @@ def test_bad_sources_are_refused_in_one_sentence(tmp_path):
     with pytest.raises(FileNotFoundError, match="holds no pictures"):
         data.open_source(f"folder:{tmp_path}")
     (tmp_path / "bad.jpg").write_text("no picture")
-    with pytest.raises(ValueError, match=r"bad\.jpg is not a readable picture"):
+    with pytest.raises(ValueError, match=r"bad\.jpg is not a picture"):
         data.open_source(f"folder:{tmp_path}")[0]

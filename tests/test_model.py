@@ -65,6 +65,14 @@ def test_files_that_are_no_models_are_refused(tmp_path):
         load("vgg16", dtype="int8")
 
 
+def test_parameters_that_are_not_finite_are_not_saved(tiny_model, tmp_path):
+    large = jax.tree.map(lambda x: 1e6 * x, tiny_model)
+    save(large, tmp_path / "whole.safetensors")
+    with pytest.raises(ValueError, match="not finite in float16; the model is not saved"):
+        save(large, tmp_path / "half.safetensors", dtype="float16")
+    assert [p.name for p in tmp_path.iterdir()] == ["whole.safetensors"]
+
+
 def test_a_failed_save_leaves_the_old_file_and_nothing_else(tiny_model, tmp_path, monkeypatch):
     path = tmp_path / "m.safetensors"
     path.write_text("old")

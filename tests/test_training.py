@@ -104,6 +104,14 @@ def test_a_loss_that_is_not_finite_stops_with_the_step_named(tiny_model):
         final(training.run(state, tiny_model, batches(), loss=loss_of(1), config=config))
 
 
+def test_parameters_that_are_not_finite_are_never_saved(tiny_model):
+    state = fresh_state(tiny_model, 1)
+    training.check_finite(state, 3)
+    state.params["conv1_1"]["bias"] += jnp.nan
+    with pytest.raises(FloatingPointError, match="the parameters are not finite after step 3"):
+        training.check_finite(state, 3)
+
+
 def test_bfloat16_trains_as_float32_does(tiny_model):
     losses = {}
     for dtype in ("float32", "bfloat16"):
@@ -124,14 +132,13 @@ def test_an_interrupted_run_resumes_bit_for_bit(tiny_model, photographs, tmp_pat
 
     def train(folder, stop=None):
         batches = data.train_batches(source, batch=4, crop=16)
-        checkpoints = Checkpoints(tmp_path / folder, CONFIG)
-        start = checkpoints.restore(fresh_state(tiny_model, 2), batches)
-        for state, _ in training.run(start, tiny_model, batches, loss=loss_of(2), config=CONFIG):
-            if int(state.step) in (3, 6):
-                checkpoints.save(state, batches)
-            if int(state.step) == stop:
-                break
-        checkpoints.close()
+        with Checkpoints(tmp_path / folder, dataclasses.asdict(CONFIG)) as checkpoints:
+            start = checkpoints.restore(fresh_state(tiny_model, 2), batches)
+            for state, _ in training.run(start, tiny_model, batches, loss=loss_of(2), config=CONFIG):
+                if int(state.step) in (3, 6):
+                    checkpoints.save(state, batches)
+                if int(state.step) == stop:
+                    break
         return jax.tree.map(np.asarray, state)
 
     whole = train("whole")
@@ -143,11 +150,12 @@ def test_an_interrupted_run_resumes_bit_for_bit(tiny_model, photographs, tmp_pat
 
 def test_another_config_is_refused_at_resume_with_the_difference_named(tiny_model, photographs, tmp_path):
     batches = data.train_batches(data.open_source(f"folder:{photographs}"), batch=4, crop=16)
-    checkpoints = Checkpoints(tmp_path / "run", CONFIG)
-    checkpoints.save(fresh_state(tiny_model, 1), batches)
-    checkpoints.close()
-    with pytest.raises(ValueError, match="seed was 0 and is 5"):
-        Checkpoints(tmp_path / "run", dataclasses.replace(CONFIG, seed=5)).restore(fresh_state(tiny_model, 1), batches)
+    config = dataclasses.asdict(CONFIG)
+    with Checkpoints(tmp_path / "run", config) as checkpoints:
+        checkpoints.save(fresh_state(tiny_model, 1), batches)
+    refused = pytest.raises(ValueError, match="seed was 0 and is 5")
+    with Checkpoints(tmp_path / "run", config | {"seed": 5}) as checkpoints, refused:
+        checkpoints.restore(fresh_state(tiny_model, 1), batches)
 
 
 def test_evaluate_averages_over_pictures(tiny_model):

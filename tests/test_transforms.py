@@ -91,6 +91,11 @@ def test_adain_agrees_with_its_formula(rng):
     np.testing.assert_allclose(reference.flat(result), expected, atol=1e-4)
 
 
+def test_adain_treats_channels_apart_however_far_their_deviations_spread(rng):
+    x = jnp.float32(rng.normal(size=(9, 9, 64)) * np.geomspace(1, 1e-3, 64))
+    np.testing.assert_allclose(transferred(adain, x, x), x, atol=1e-5)
+
+
 def test_monge_moves_features_less_than_wct_and_its_matrix_is_symmetric(rng):
     content, style = (jnp.float32(reference.features(rng, 20, 20, 6)) for _ in range(2))
     matrix = np.asarray(monge(moments(content), moments(style)).matrix)
@@ -146,6 +151,13 @@ def test_degenerate_inputs_give_finite_values_and_gradients(transform, name):
     for grad in jax.grad(total, (0, 1))(content, style):
         assert np.isfinite(grad).all()
     assert np.isfinite(jax.jacfwd(total)(content, style)).all()
+
+
+@pytest.mark.parametrize("deviation", [1e-6, 1e-10, 1e-14, 1e-18])
+def test_nearly_flat_content_gives_finite_values_and_gradients(rng, deviation):
+    content, style = jnp.float32(deviation * rng.normal(size=(4, 4, 3))), jnp.float32(rng.normal(size=(4, 4, 3)))
+    assert np.isfinite(transferred(wct, content, style)).all()
+    assert np.isfinite(jax.grad(lambda c: transferred(wct, c, style).sum())(content)).all()
 
 
 @pytest.mark.parametrize("transform", TRANSFORMS)

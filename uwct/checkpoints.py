@@ -3,7 +3,6 @@
 A checkpoint holds the training state, the position in the data, and the config that they belong to.
 """
 
-import dataclasses
 import json
 import os
 from typing import Any
@@ -18,8 +17,9 @@ from uwct.training import TrainState
 class Checkpoints:
     """The checkpoints of one level's training in one folder, the last two kept, saved in the background."""
 
-    def __init__(self, folder: str | os.PathLike[str], config: Any) -> None:
-        self._config = json.loads(json.dumps(dataclasses.asdict(config)))
+    def __init__(self, folder: str | os.PathLike[str], config: dict[str, Any]) -> None:
+        """`config` is what a run must share with its checkpoints to go on from them, as JSON can hold it."""
+        self._config = json.loads(json.dumps(config))
         options = ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=True)
         self._manager = ocp.CheckpointManager(os.path.abspath(folder), options=options)
 
@@ -59,7 +59,10 @@ class Checkpoints:
         restored: TrainState = self._manager.restore(step, args=args)["state"]
         return restored
 
-    def close(self) -> None:
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *_: object) -> None:
         """Waits for what is still being written."""
         self._manager.wait_until_finished()
         self._manager.close()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from typing import Any
 
 LEVELS = (1, 2, 3, 4, 5)
@@ -110,7 +111,9 @@ class TrainConfig:
             raise ValueError(f'optimizer must be "adam", "muon" or "least-squares", not {self.optimizer!r}')
         if self.dtype not in ("float32", "bfloat16"):
             raise ValueError(f'dtype must be "float32" or "bfloat16", not {self.dtype!r}')
-        if not self.learning_rate > 0:
+        if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"learning_rate must be positive, not {self.learning_rate}")
-        if not self.feature_weight >= 0:
+        if not 0 <= self.feature_weight < math.inf:
             raise ValueError(f"feature_weight must not be negative, not {self.feature_weight}")
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed must lie between 0 and 2^32, not {self.seed}")

@@ -1,13 +1,13 @@
 """The 3x3 convolution as a JAX primitive: `lax.conv` on accelerators, matrix products on the CPU.
 
-Contract: `x[N, H + 2, W + 2, C]` is already padded, `kernel[3, 3, C, D]`, the result is `[N, H, W, D]` in the common
-dtype of the inputs; products accumulate in float32 (float64 for float64 inputs).
+Contract: `x[N, H + 2, W + 2, C]` is already padded, `kernel[3, 3, C, D]`, the result is `[N, H, W, D]`, all of one
+dtype; products accumulate in float32 (float64 for float64 inputs).
 
 XLA's own CPU convolution reaches a fraction of the speed of its matrix products, so on the CPU the convolution is
 written as products over blocks of rows that stay in cache. A convolution is bilinear, and the transpose of a
 convolution is again one of two bilinear maps, `conv3x3_valid` and `conv3x3_kernel`; declared as primitives they are
-closed under every JAX transformation: forward and reverse mode of any order, `vmap`, `jit` and `pmap`, always at the
-speed of matrix products. (An ordinary function would be transposed product by product into slow scattered additions;
+closed under JAX's transformations, forward and reverse mode of any order, `vmap`, `jit` and `pmap`, always at the speed
+of matrix products. (An ordinary function would be transposed product by product into slow scattered additions;
 `custom_vjp` would lose forward mode, and `linear_call` has no `vmap`.)
 """
 
@@ -58,15 +58,22 @@ def _conv_shape(x: Any, kernel: Any) -> Any:
         raise ValueError(
             f"conv3x3 takes x[N, H + 2, W + 2, C] and kernel[3, 3, C, D], not {x.shape} and {kernel.shape}"
         )
+    _check_dtypes(x, kernel)
     n, h, w, _ = x.shape
-    return x.update(shape=(n, h - 2, w - 2, kernel.shape[3]), dtype=jnp.result_type(x, kernel), weak_type=False)
+    return x.update(shape=(n, h - 2, w - 2, kernel.shape[3]), weak_type=False)
 
 
 @kernel_p.def_abstract_eval
 def _kernel_shape(x: Any, y: Any) -> Any:
     if x.ndim != 4 or y.ndim != 4 or (x.shape[0], x.shape[1] - 2, x.shape[2] - 2) != y.shape[:3]:
         raise ValueError(f"conv3x3_kernel takes x[N, H + 2, W + 2, C] and y[N, H, W, D], not {x.shape} and {y.shape}")
-    return x.update(shape=(3, 3, x.shape[3], y.shape[3]), dtype=jnp.result_type(x, y), weak_type=False)
+    _check_dtypes(x, y)
+    return x.update(shape=(3, 3, x.shape[3], y.shape[3]), weak_type=False)
+
+
+def _check_dtypes(a: Any, b: Any) -> None:
+    if a.dtype != b.dtype:
+        raise TypeError(f"both arrays must have one dtype, not {a.dtype} and {b.dtype}")
 
 
 # --- vmap ---------------------------------------------------------------------------------------------------------
@@ -99,17 +106,11 @@ batching.primitive_batchers[kernel_p] = partial(_map_batch, conv3x3_kernel)
 
 
 def _conv_native(x: Array, kernel: Array) -> Array:
-    dtype = jnp.result_type(x, kernel)
-    return lax.conv_general_dilated(
-        x.astype(dtype), kernel.astype(dtype), (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
+    return lax.conv_general_dilated(x, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
 def _kernel_native(x: Array, y: Array) -> Array:
-    dtype = jnp.result_type(x, y)
-    return lax.conv_general_dilated(
-        x.astype(dtype), y.astype(dtype), (1, 1), "VALID", dimension_numbers=("CHWN", "IHWO", "HWNC")
-    )
+    return lax.conv_general_dilated(x, y, (1, 1), "VALID", dimension_numbers=("CHWN", "IHWO", "HWNC"))
 
 
 # --- the CPU ------------------------------------------------------------------------------------------------------
@@ -165,7 +166,7 @@ def _kernel_block(x: Array, y: Array) -> Array:
 
 def _block_rows(x: Array) -> int:
     n, height, width, channels = x.shape
-    return max(1, min(height - 2, BLOCK_ELEMENTS // (n * width * channels)))
+    return max(1, min(height - 2, BLOCK_ELEMENTS // max(1, n * width * channels)))
 
 
 def _rows(x: Array, start: Array | int, size: int) -> Array:
@@ -173,8 +174,7 @@ def _rows(x: Array, start: Array | int, size: int) -> Array:
 
 
 def _conv_products(x: Array, kernel: Array) -> Array:
-    dtype = jnp.result_type(x, kernel)
-    x, kernel = x.astype(dtype), kernel.astype(dtype)
+    dtype = x.dtype
     n, height, width = x.shape[0], x.shape[1] - 2, x.shape[2] - 2
     rows = _block_rows(x)
     if rows == height:
@@ -189,8 +189,7 @@ def _conv_products(x: Array, kernel: Array) -> Array:
 
 
 def _kernel_products(x: Array, y: Array) -> Array:
-    dtype = jnp.result_type(x, y)
-    x, y = x.astype(dtype), y.astype(dtype)
+    dtype = x.dtype
     height, rows = y.shape[1], _block_rows(x)
     full = height // rows
 
@@ -204,7 +203,8 @@ def _kernel_products(x: Array, y: Array) -> Array:
 
 
 def _lower(primitive: Primitive, native: Any, products: Any) -> None:
-    primitive.def_impl(jax.jit(lambda *args: primitive.bind(*args)))
+    compiled = jax.jit(lambda *args: primitive.bind(*args))
+    primitive.def_impl(lambda *args: products(*args) if jax.config.read("jax_disable_jit") else compiled(*args))
     mlir.register_lowering(primitive, mlir.lower_fun(native, multiple_results=False))
     mlir.register_lowering(primitive, mlir.lower_fun(products, multiple_results=False), platform="cpu")
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import grain
 import jax
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"}
+from uwct import images
 
 
 class PhotographFolder:
@@ -19,20 +19,15 @@ class PhotographFolder:
     def __init__(self, folder: str | Path) -> None:
         if not Path(folder).is_dir():
             raise FileNotFoundError(f"there is no folder {folder}")
-        self.paths = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in SUFFIXES)
+        self.paths = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in images.READABLE)
         if not self.paths:
-            raise FileNotFoundError(f"the folder {folder} holds no pictures ({', '.join(sorted(SUFFIXES))})")
+            raise FileNotFoundError(f"the folder {folder} holds no pictures ({', '.join(sorted(images.READABLE))})")
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> np.ndarray:
-        path = self.paths[index]
-        try:
-            with Image.open(path) as picture:
-                return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
-        except (OSError, SyntaxError, ValueError) as error:
-            raise ValueError(f"{path} is not a readable picture: {error}") from None
+        return np.round(images.read(self.paths[index]).rgb * 255).astype(np.uint8)
 
 
 def open_source(data: str) -> PhotographFolder:

@@ -7,6 +7,7 @@ Contract: `rgb` is float32 `[H, W, 3]` in [0, 1], upright, in the colour space o
 import dataclasses
 import io
 import os
+import struct
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
+READABLE = {*SUFFIXES, ".bmp", ".gif"}  # what is taken for a picture in a folder
+_PHOTOMETRIC, _MIN_IS_WHITE = 262, 0  # a TIFF tag, and its value for negatives, which Pillow turns at 8 bits only
 _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95, "subsampling": 0},
     "WEBP": {"quality": 95},
@@ -53,17 +56,18 @@ def read(path: str | os.PathLike[str]) -> Picture:
     if not path.exists():
         raise FileNotFoundError(f"there is no picture {path}")
     try:
-        with Image.open(path) as image:
+        # From memory: Pillow maps uncompressed TIFFs from their file, and then scrambles those with an orientation.
+        with Image.open(io.BytesIO(path.read_bytes())) as image:
             image.load()
-            upright = ImageOps.exif_transpose(image)
-            rgba, profile = _to_rgba(upright)
+            negative = getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == _MIN_IS_WHITE
+            rgba, profile = _to_rgba(_upright(image), negative)
     except UnidentifiedImageError:
         raise ValueError(f"{path} is not a picture in a format that can be read") from None
     except Image.DecompressionBombError:
         raise ValueError(f"{path} is too large: more than {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels") from None
     except PermissionError:
         raise
-    except (OSError, SyntaxError, ValueError, EOFError, ImageCms.PyCMSError) as error:
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
         raise ValueError(f"{path} cannot be read as a picture: {error}") from None
     alpha = rgba[3] if len(rgba) == 4 else None
     return Picture(np.stack(rgba[:3], axis=-1), alpha, profile)
@@ -128,11 +132,19 @@ def _write_whole(path: Path, data: bytes) -> None:
         raise
 
 
-def _to_rgba(image: Image.Image) -> tuple[list[np.ndarray], bytes | None]:
+def _upright(image: Image.Image) -> Image.Image:
+    """Turned by its EXIF orientation; as it is when the EXIF block is garbage."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except (OSError, SyntaxError, ValueError, struct.error):
+        return image
+
+
+def _to_rgba(image: Image.Image, negative: bool) -> tuple[list[np.ndarray], bytes | None]:
     """The channels of an image as float32 `[H, W]` in [0, 1], three or four of them, and its RGB profile."""
     profile = image.info.get("icc_profile")
     if image.mode.startswith("I") or image.mode == "F":
-        grey = _deep_grey(image)
+        grey = _deep_grey(image, negative)
         return [grey] * 3, None
     transparent = image.mode in ("LA", "La", "PA", "RGBa") or "transparency" in image.info
     rgba = image.convert("RGBA") if transparent else image
@@ -145,22 +157,25 @@ def _to_rgba(image: Image.Image) -> tuple[list[np.ndarray], bytes | None]:
 
 
 def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Grey, CMYK, Lab, ... to RGB: through the picture's own profile where it has one that fits."""
+    """Grey, CMYK, Lab, ... to RGB: through the picture's own profile where it has one that fits its pixels."""
     if profile and image.mode in ("L", "CMYK", "LAB"):
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        except (ImageCms.PyCMSError, OSError, ValueError):  # broken, or of another space than the pixels
+            converted = None
         if converted is not None:
             return converted
     return image.convert("RGB")
 
 
-def _deep_grey(image: Image.Image) -> np.ndarray:
+def _deep_grey(image: Image.Image, negative: bool) -> np.ndarray:
     """16-bit integers as fractions of 65535, floats as they are; raises ValueError for values beyond those ranges."""
     values = np.asarray(image).astype(np.float32)
     scale = 1.0 if image.mode == "F" else 65535.0
     if not np.isfinite(values).all() or values.min() < 0 or values.max() > scale:
         raise ValueError(f"its values run from {values.min():g} to {values.max():g}, beyond 0 to {scale:g}")
-    return values / scale
+    return 1 - values / scale if negative else values / scale
 
 
 def check_folder(folder: Path) -> None:

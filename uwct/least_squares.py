@@ -28,7 +28,7 @@ def solve_linear_decoder(model: Model, batches: Iterator[np.ndarray], steps: int
         targets = jnp.asarray(pictures, jnp.float32) / 255
         inputs = _neighbours(model.encode(targets, 1)[-1].astype(jnp.float32))
         inputs = jnp.concatenate([inputs, jnp.ones_like(inputs[:, :1])], axis=1)
-        return inputs.T @ inputs, inputs.T @ targets.reshape(-1, 3)
+        return _product(inputs.T, inputs), _product(inputs.T, targets.reshape(-1, 3))
 
     size = 9 * model.config.blocks[0][0] + 1
     gram, right = np.zeros((size, size)), np.zeros((size, 3))
@@ -37,6 +37,10 @@ def solve_linear_decoder(model: Model, batches: Iterator[np.ndarray], steps: int
         gram, right = gram + np.asarray(new_gram, np.float64), right + np.asarray(new_right, np.float64)
     solution = np.linalg.solve(gram + RIDGE * np.trace(gram) / size * np.eye(size), right).astype(np.float32)
     return {"conv1_1": {"kernel": solution[:-1].reshape(3, 3, -1, 3), "bias": solution[-1]}}
+
+
+def _product(a: Array, b: Array) -> Array:
+    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
 
 
 def _neighbours(features: Array) -> Array:

@@ -50,10 +50,13 @@ def _inv_sqrtm_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array
 
 
 def kept(eigenvalues: Array) -> Array:
-    """Which eigenvalues `[..., C]` count: those above C eps times the largest. NaN counts, so that it shows."""
-    size = eigenvalues.shape[-1]
-    floor = size * jnp.finfo(eigenvalues.dtype).eps * eigenvalues.max(-1, keepdims=True)
-    return ~(eigenvalues <= jnp.maximum(floor, 0))
+    """Which eigenvalues `[..., C]` count: those above C eps times the largest. NaN counts, so that it shows.
+
+    Those below `tiny^0.6` (1e-23 in float32) never count: the power -3/2 in the derivative would overflow.
+    """
+    size, info = eigenvalues.shape[-1], jnp.finfo(eigenvalues.dtype)
+    floor = size * info.eps * eigenvalues.max(-1, keepdims=True)
+    return ~(eigenvalues <= jnp.maximum(floor, float(info.tiny) ** 0.6))
 
 
 def _roots(a: Array) -> tuple[Array, Array, Array]:

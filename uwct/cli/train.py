@@ -5,7 +5,8 @@ import datetime
 import json
 import shlex
 import sys
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,12 +25,15 @@ from uwct.config import LEVELS, TrainConfig
 from uwct.least_squares import solve_linear_decoder
 from uwct.vgg import check_level
 
+Step = tuple[training.TrainState, training.Metrics]
+
 HELP = """Train decoders, which turn the features of a pretrained network back into pictures.
 
 Stylizing encodes a photo with a fixed network (the encoder, VGG), changes the statistics of its features, and needs a
 decoder to get a picture again, one for each of five levels of depth. This command trains them, on any folder of
 photographs, to reconstruct each photograph from its features; no painting is involved. Run it again with the same
-arguments after an interruption and it goes on where it was.
+arguments after an interruption and it goes on from its last checkpoint. The result, model.safetensors in the output
+folder, gains a decoder with every level that is trained there.
 
 Examples:
   python train.py --data folder:photos --levels 1 2 3 4 5
@@ -72,20 +76,9 @@ def main(argv: list[str] | None = None, prog: str = "train.py") -> None:
 
 def train(arguments: Arguments, command: str) -> None:
     """Trains one level after the other; after each, the model file holds all that is trained so far."""
-    config = arguments.config
-    for level in arguments.levels:
-        check_level(level)
-    if config.optimizer == "least-squares" and arguments.levels != (1,):
-        raise ValueError(f"least-squares solves level 1 only, not levels {list(arguments.levels)}")
-    model = models.backbone(arguments.backbone, decoder_width=arguments.decoder_width)
-    donor, history = model, {}
-    if arguments.init:
-        donor = models.load(arguments.init)
-        if donor.config != model.config:
-            raise ValueError(f"{arguments.init} is another network: {donor.config}, not {model.config}")
-        history = models.training_history(arguments.init)
-    decoders = {name: params for name, params in donor.params.items() if name != "encoder"}
-    model = model.replace(params={**model.params, **decoders}, dtype=config.dtype)
+    config, path = arguments.config, arguments.output / "model.safetensors"
+    check(arguments)
+    model, history = start(arguments, path)
     photographs = data.open_source(config.data)
     test = data.open_source(arguments.test) if arguments.test else None
     arguments.output.mkdir(parents=True, exist_ok=True)
@@ -93,14 +86,48 @@ def train(arguments: Arguments, command: str) -> None:
         decoder = train_level(model, photographs, level, arguments)
         model = model.replace(params={**model.params, f"decoder{level}": decoder})
         record: dict[str, Any] = {"command": command, "date": datetime.date.today().isoformat()}
+        history[f"decoder{level}"] = record
+        save(model, path, history)
         if test:
             batches = data.evaluation_batches(test, batch=8, crop=arguments.test_crop, count=arguments.test_count)
             record["test"] = training.evaluate(decoder, model.replace(dtype="float32"), batches, level=level)
             print(f"level {level}: test " + ", ".join(f"{k} {v:.4g}" for k, v in record["test"].items()), flush=True)
-        history[f"decoder{level}"] = record
-        path = arguments.output / "model.safetensors"
-        models.save(model, path, dtype="float16", encoder=False, metadata={"training": json.dumps(history)})
+            save(model, path, history)
         print(f"level {level}: written to {path}", flush=True)
+
+
+def check(arguments: Arguments) -> None:
+    """Raises ValueError for arguments that would fail later."""
+    for level in arguments.levels:
+        check_level(level)
+        if level == 1 and arguments.config.bridge_steps:
+            raise ValueError("level 1 has no shallower level to build a bridge to; leave out bridge_steps")
+    if arguments.config.optimizer == "least-squares" and arguments.levels != (1,):
+        raise ValueError(f"least-squares solves level 1 only, not levels {list(arguments.levels)}")
+    if arguments.test_crop < 16 or arguments.test_crop % 16:
+        raise ValueError(f"test_crop must be a positive multiple of 16, not {arguments.test_crop}")
+    if arguments.test_count < 0 or arguments.save_every < 1:
+        raise ValueError("test_count must not be negative, and save_every must be at least 1")
+
+
+def start(arguments: Arguments, path: Path) -> tuple[models.Model, dict[str, Any]]:
+    """The encoder with the decoders of --init and of the model file in the output folder, and how they were made."""
+    model = models.backbone(arguments.backbone, decoder_width=arguments.decoder_width)
+    params = dict(model.params)
+    history: dict[str, Any] = {}
+    for name in (arguments.init, path if path.exists() else None):
+        if name is not None:
+            donor = models.load(name)
+            if donor.config != model.config:
+                raise ValueError(f"{name} is another network: {donor.config}, not {model.config}")
+            params |= {key: value for key, value in donor.params.items() if key != "encoder"}
+            history |= models.training_history(name)
+    return model.replace(params=params, dtype=arguments.config.dtype), history
+
+
+def save(model: models.Model, path: Path, history: dict[str, Any]) -> None:
+    """Writes the decoders in float16; the encoder is the backbone's own."""
+    models.save(model, path, dtype="float16", encoder=False, metadata={"training": json.dumps(history)})
 
 
 def train_level(model: models.Model, photographs: data.PhotographFolder, level: int, arguments: Arguments) -> Any:
@@ -111,23 +138,21 @@ def train_level(model: models.Model, photographs: data.PhotographFolder, level: 
     )
     if config.optimizer == "least-squares":
         return solve_linear_decoder(model.replace(dtype="float32"), batches, config.steps)
-    checkpoints = Checkpoints(arguments.output / f"level{level}", config)
-    params = models.init_decoder(jax.random.key(config.seed), model.config, level)
-    if config.bridge_steps and checkpoints.latest_step is None:
-        params = cross_bridge(params, model, batches, level, config)
-    else:
-        donors = [model.params[name] for name in (f"decoder{level}", f"decoder{level - 1}") if name in model.params]
-        params = training.warm_start(params, *donors)
-    state = checkpoints.restore(training.init_state(params, config), batches)
+    identity = {name: getattr(arguments, name) for name in ("backbone", "decoder_width", "init")}
     loss = partial(training.reconstruction_loss, level=level, feature_weight=config.feature_weight)
-    for new_state in show(
-        training.run(state, model, batches, loss=loss, config=config), state, config, f"level {level}"
-    ):
-        state = new_state
-        number = int(state.step)
-        if number % arguments.save_every == 0 or number == config.steps:
-            checkpoints.save(state, batches)
-    checkpoints.close()
+    with Checkpoints(arguments.output / f"level{level}", dataclasses.asdict(config) | identity) as checkpoints:
+        params = models.init_decoder(jax.random.key(config.seed), model.config, level)
+        if config.bridge_steps and checkpoints.latest_step is None:
+            params = cross_bridge(params, model, batches, level, config)
+        else:
+            donors = [model.params[name] for name in (f"decoder{level}", f"decoder{level - 1}") if name in model.params]
+            params = training.warm_start(params, *donors)
+        state = checkpoints.restore(training.init_state(params, config), batches)
+        steps = training.run(state, model, batches, loss=loss, config=config)
+        for number, state in show(steps, state, config, f"level {level}"):  # noqa: B020
+            if number % arguments.save_every == 0 or number == config.steps:
+                training.check_finite(state, number)
+                checkpoints.save(state, batches)
     return jax.tree.map(np.asarray, state.params)
 
 
@@ -137,19 +162,20 @@ def cross_bridge(decoder: Any, model: models.Model, batches: Any, level: int, co
     config = dataclasses.replace(config, steps=config.bridge_steps)
     state = training.init_state(init_bridge(decoder, model, level, jax.random.key(config.seed)), config)
     steps = training.run(state, model, batches, loss=partial(bridge_loss, level=level), config=config)
-    for new_state in show(steps, state, config, f"bridge {level}-{level - 1}"):
-        state = new_state
+    ((_, state),) = deque(show(steps, state, config, f"bridge {level}-{level - 1}"), maxlen=1)
     return join(state.params, model.params[f"decoder{level - 1}"], level)
 
 
-def show(steps: Any, state: training.TrainState, config: TrainConfig, name: str) -> Iterator[training.TrainState]:
-    """Passes states through and shows their progress, with the running mean of the metrics."""
-    start = int(state.step)
+def show(
+    steps: Iterable[Step], state: training.TrainState, config: TrainConfig, name: str
+) -> Iterator[tuple[int, training.TrainState]]:
+    """Numbers the states, counting on the host, and shows their progress with the running mean of the metrics."""
+    begin = int(state.step)
     smooth: dict[str, float] = {}
-    with tqdm(total=config.steps, initial=start, desc=name, mininterval=5) as bar:
-        for number, (new_state, metrics) in enumerate(steps, start=start + 1):
+    with tqdm(total=config.steps, initial=begin, desc=name, mininterval=5) as bar:
+        for number, (new_state, metrics) in enumerate(steps, start=begin + 1):
             bar.update()
             if number % 50 == 0:
                 smooth = {k: 0.8 * smooth.get(k, float(v)) + 0.2 * float(v) for k, v in metrics.items()}
                 bar.set_postfix({k: f"{v:.4g}" for k, v in smooth.items()}, refresh=False)
-            yield new_state
+            yield number, new_state

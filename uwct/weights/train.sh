@@ -8,13 +8,10 @@ train() {
   python train.py --data folder:photos/train --test folder:photos/test --decoder-width 0.5 --crop 64 \
     --output runs/half "${@}"
 }
-further() {
-  train --init runs/half/model.safetensors "${@}"
-}
 
 muon="--optimizer muon"
 train --levels 2 --steps 6000 --batch 4 $muon --learning-rate 0.005 "${@}"
-further --levels 3 --steps 6000 --batch 4 $muon --learning-rate 0.005 "${@}"
-further --levels 1 --steps 100 --batch 16 --optimizer least-squares "${@}"
-further --levels 4 --bridge-steps 2000 --steps 3000 --batch 8 $muon --learning-rate 0.004 "${@}"
-further --levels 5 --bridge-steps 3000 --steps 2500 --batch 8 $muon --learning-rate 0.004 "${@}"
+train --levels 3 --steps 6000 --batch 4 $muon --learning-rate 0.005 "${@}"
+train --levels 1 --steps 100 --batch 16 --optimizer least-squares "${@}"
+train --levels 4 --bridge-steps 2000 --steps 3000 --batch 8 $muon --learning-rate 0.004 "${@}"
+train --levels 5 --bridge-steps 3000 --steps 2500 --batch 8 $muon --learning-rate 0.004 "${@}"
