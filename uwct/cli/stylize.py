@@ -28,7 +28,7 @@ HELP = """Paint a photo in the manner of any picture.
 
 The method, WCT (whitening and coloring transform), looks at both pictures through a pretrained image network. It
 removes from the photo's features the mean and the correlations that make up its look (whitening), puts those of the
-style picture in their place (coloring), and turns the features back into a picture. It does so at five levels of the
+style picture in their place (coloring), and turns the features back into a picture. It can do so at five levels of the
 network, from coarse (5: strokes and composition) to fine (1: colors). Nothing is trained per style.
 
 Examples:
@@ -54,9 +54,10 @@ class Arguments:
     named after content and style. A folder as --content needs a folder here."""
     style_weights: Numbers = ()
     """Each style's share in the mixture, one number a style, normalised to sum 1; equal by default."""
-    levels: Annotated[tuple[int, ...], tyro.conf.arg(metavar="LEVEL [LEVEL ...]")] = (5, 4, 3, 2, 1)
+    levels: Annotated[tuple[int, ...], tyro.conf.arg(metavar="LEVEL [LEVEL ...]")] = (4, 3, 2, 1)
     """Which of the five levels to use, in any order; they always run from the deepest (5) to the shallowest (1). Deep
-    levels bring the style's strokes and larger patterns, shallow ones its colors and fine texture."""
+    levels bring the style's strokes and larger patterns, shallow ones its colors and fine texture. Level 5 dissolves
+    the photo's shapes, so it has to be asked for."""
     alpha: Numbers = (0.6,)
     """Strength from 0 (the photo's own look) to 1 (all style): one number, or one a level in the order of --levels."""
     size: int = 0
