@@ -204,7 +204,8 @@ def _kernel_products(x: Array, y: Array) -> Array:
 
 def _lower(primitive: Primitive, native: Any, products: Any) -> None:
     compiled = jax.jit(lambda *args: primitive.bind(*args))
-    primitive.def_impl(lambda *args: products(*args) if jax.config.read("jax_disable_jit") else compiled(*args))
+    config: Any = jax.config  # whose flags type checkers do not see
+    primitive.def_impl(lambda *args: products(*args) if config.jax_disable_jit else compiled(*args))
     mlir.register_lowering(primitive, mlir.lower_fun(native, multiple_results=False))
     mlir.register_lowering(primitive, mlir.lower_fun(products, multiple_results=False), platform="cpu")
 
