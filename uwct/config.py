@@ -95,14 +95,8 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (
-            ("steps", 1),
-            ("batch", 1),
-            ("crop", 16),
-            ("short_side", 0),
-            ("warmup", 0),
-            ("bridge_steps", 0),
-        ):
+        smallest = {"steps": 1, "batch": 1, "crop": 16, "short_side": 0, "warmup": 0, "bridge_steps": 0}
+        for name, least in smallest.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}")
         if self.crop % 16:

@@ -69,8 +69,8 @@ class Arguments:
 def main(argv: list[str] | None = None, prog: str = "train.py") -> None:
     """Trains, as the help says."""
     words = sys.argv[1:] if argv is None else argv
-    arguments = tyro.cli(Arguments, args=words, prog=prog, description=HELP)
     with one_sentence():
+        arguments = tyro.cli(Arguments, args=words, prog=prog, description=HELP)
         train(arguments, shlex.join(["python", "train.py", *words]))
 
 
