@@ -93,7 +93,8 @@ def save(
     Raises ValueError for a parameter that is not finite, in float16 if that is asked for.
     """
     params = model.params if encoder else {name: p for name, p in model.params.items() if name != "encoder"}
-    tensors = {name: np.asarray(value, dtype) for name, value in flatten_dict(params, sep="/").items()}
+    with np.errstate(over="ignore"):  # what overflows is refused below
+        tensors = {name: np.asarray(value, dtype) for name, value in flatten_dict(params, sep="/").items()}
     for name, tensor in tensors.items():
         if not np.isfinite(tensor).all():
             raise ValueError(f"{name} is not finite in {dtype}; the model is not saved")
