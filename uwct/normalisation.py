@@ -26,11 +26,8 @@ def mean_activations(blocks: Blocks, params: Any, batches: Iterable[np.ndarray])
         _, state = encoder.apply(
             {"params": params}, pictures, capture_intermediates=lambda module, _: isinstance(module, Conv3x3)
         )
-        return {
-            name: nn.relu(layer["__call__"][0]).mean((0, 1, 2))
-            for name, layer in state["intermediates"].items()
-            if name != "__call__"
-        }
+        layers = state["intermediates"].items()
+        return {name: nn.relu(layer["__call__"][0]).mean((0, 1, 2)) for name, layer in layers}
 
     total: dict[str, np.ndarray] = {}
     count = 0
