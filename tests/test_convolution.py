@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jax.test_util import check_grads
 
-from uwct import convolution
-from uwct.convolution import conv3x3_kernel, conv3x3_valid
+from uwct import convolution, convolution_cpu
+from uwct.convolution import conv3x3_input, conv3x3_kernel, conv3x3_valid
 
 
 def direct(x, kernel):
@@ -23,23 +23,36 @@ def arrays(n, h, w, c, d, dtype=np.float32):
     return tuple(jnp.asarray(r.normal(size=shape), dtype) for shape in shapes)
 
 
+def direct_input(y, kernel):
+    """The definition of its transpose in x, in NumPy float64."""
+    y, kernel = np.asarray(y, np.float64), np.asarray(kernel, np.float64)
+    height, width = y.shape[1:3]
+    x = np.zeros((y.shape[0], height + 2, width + 2, kernel.shape[2]))
+    for i in range(3):
+        for j in range(3):
+            x[:, i : i + height, j : j + width] += y @ kernel[i, j].T
+    return x
+
+
 @given(st.integers(1, 3), st.integers(1, 9), st.integers(1, 9), st.integers(1, 7), st.integers(1, 7))
 def test_values_agree_with_the_definition(n, h, w, c, d):
-    x, kernel, _ = arrays(n, h, w, c, d)
+    x, kernel, y = arrays(n, h, w, c, d)
     np.testing.assert_allclose(conv3x3_valid(x, kernel), direct(x, kernel), atol=1e-4)
     np.testing.assert_allclose(jax.jit(conv3x3_valid)(x, kernel), direct(x, kernel), atol=1e-4)
+    np.testing.assert_allclose(conv3x3_input(y, kernel), direct_input(y, kernel), atol=1e-4)
 
 
-@pytest.mark.parametrize("channels", [(3, 8), (8, 3), (8, 8)])
+@pytest.mark.parametrize("channels", [(3, 8), (8, 3), (8, 8), (8, 70), (6, 130)])  # every form in convolution_cpu.py
+@pytest.mark.parametrize("width", [5, 6])
 @pytest.mark.parametrize("block", [1, 300, 10**6])
-def test_every_blocking_gives_the_same_values_and_gradients(monkeypatch, channels, block):
-    x, kernel, y = arrays(2, 11, 5, *channels)
+def test_every_blocking_gives_the_same_values_and_gradients(monkeypatch, channels, width, block):
+    x, kernel, y = arrays(2, 11, width, *channels)
 
     def loss(x, kernel):
         return (conv3x3_valid(x, kernel) * y).sum()
 
     expected = jax.vjp(lambda x, k: convolution._conv_native(x, k), x, kernel)[1](y)
-    monkeypatch.setattr(convolution, "BLOCK_ELEMENTS", block)
+    monkeypatch.setattr(convolution_cpu, "BLOCK_ELEMENTS", block)
     jax.clear_caches()
     np.testing.assert_allclose(conv3x3_valid(x, kernel), direct(x, kernel), atol=1e-4)
     for gradient, reference in zip(jax.grad(loss, (0, 1))(x, kernel), expected, strict=True):
@@ -52,11 +65,13 @@ def test_derivatives_of_first_and_second_order_agree_with_finite_differences():
         x, kernel, y = arrays(2, 4, 3, 2, 5, np.float64)
         check_grads(conv3x3_valid, (x, kernel), order=2, modes=("fwd", "rev"))
         check_grads(conv3x3_kernel, (x, y), order=2, modes=("fwd", "rev"))
+        check_grads(conv3x3_input, (y, kernel), order=2, modes=("fwd", "rev"))
 
 
 def test_accelerators_take_native_convolutions_of_the_same_values():
     x, kernel, y = arrays(2, 5, 6, 4, 7)
     np.testing.assert_allclose(convolution._conv_native(x, kernel), conv3x3_valid(x, kernel), atol=1e-4)
+    np.testing.assert_allclose(convolution._input_native(y, kernel), conv3x3_input(y, kernel), atol=1e-4)
     np.testing.assert_allclose(convolution._kernel_native(x, y), conv3x3_kernel(x, y), atol=1e-3)
     lowered = jax.jit(conv3x3_valid).trace(x, kernel).lower(lowering_platforms=("cuda",)).as_text()
     assert "stablehlo.convolution" in lowered
@@ -102,6 +117,8 @@ def test_shapes_that_do_not_fit_are_refused():
         conv3x3_valid(jnp.zeros((1, 5, 5, 3)), jnp.zeros((3, 3, 4, 2)))
     with pytest.raises(ValueError, match="conv3x3_kernel takes"):
         conv3x3_kernel(jnp.zeros((1, 5, 5, 3)), jnp.zeros((1, 5, 5, 2)))
+    with pytest.raises(ValueError, match="conv3x3_input takes"):
+        conv3x3_input(jnp.zeros((1, 5, 5, 3)), jnp.zeros((3, 3, 3, 2)))
 
 
 def test_mixed_dtypes_are_refused():

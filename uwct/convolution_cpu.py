@@ -1,0 +1,141 @@
+"""The 3x3 convolution and its transposes as matrix products, for XLA on the CPU.
+
+Contract: that of convolution.py, whose primitives these functions implement; use those.
+
+XLA's own CPU convolution reaches a fraction of the speed of its matrix products. So a convolution becomes products over
+blocks of rows that stay in cache: the three horizontal neighbours of every pixel side by side (K = 3 C), one product
+for each of the kernel's three rows. What is too small for a good product is gathered into a larger one: all nine taps
+where the input has few channels, or the output; two neighbouring pixels where the output has some, at the price of a
+quarter of zeros in the kernel.
+"""
+
+from collections.abc import Iterable
+from functools import reduce
+
+import jax.numpy as jnp
+from jax import Array, lax
+
+# Elements of the input that one block of rows may hold: 1 MiB in bfloat16, about a core's level-2 cache.
+BLOCK_ELEMENTS = 2**19
+# Up to so many channels, all nine taps are gathered (or projected) at once.
+FEW_CHANNELS = 4
+# Up to so many outputs, a product makes two pixels.
+NARROW_OUTPUTS = 64
+# From so many channels on, each of the nine taps is worth a product of its own.
+WIDE_CHANNELS = 128
+
+
+def conv(x: Array, kernel: Array) -> Array:
+    """`y[N, H, W, D]` of `x[N, H + 2, W + 2, C]` and `kernel[3, 3, C, D]`."""
+    dtype = x.dtype
+    n, height, width = x.shape[0], x.shape[1] - 2, x.shape[2] - 2
+    rows = _block_rows(x)
+    if rows == height:
+        return _conv_block(x, kernel).astype(dtype)
+
+    def block(k: Array, y: Array) -> Array:
+        # Slices that would run over the end are moved back inside, alike for x and y: the last block may overlap.
+        part = _conv_block(_rows(x, k * rows, rows + 2), kernel).astype(dtype)
+        return lax.dynamic_update_slice_in_dim(y, part, k * rows, axis=1)
+
+    return lax.fori_loop(0, -(-height // rows), block, jnp.zeros((n, height, width, kernel.shape[3]), dtype))
+
+
+def conv_input(y: Array, kernel: Array) -> Array:
+    """`x[N, H + 2, W + 2, C]` of `y[N, H, W, D]` and `kernel[3, 3, C, D]`."""
+    if kernel.shape[3] < WIDE_CHANNELS or y.size > 2 * BLOCK_ELEMENTS:
+        flipped = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
+        return conv(jnp.pad(y, ((0, 0), (2, 2), (2, 2), (0, 0))), flipped)
+    # The border of a small y would be most of the work, so none is added: nine products are laid over each other.
+    taps = [(i, j, _dot(y, kernel[i, j], ((3,), (1,)))) for i in range(3) for j in range(3)]
+    return _sum(jnp.pad(tap, ((0, 0), (i, 2 - i), (j, 2 - j), (0, 0))) for i, j, tap in taps).astype(y.dtype)
+
+
+def conv_kernel(x: Array, y: Array) -> Array:
+    """`kernel[3, 3, C, D]` of `x[N, H + 2, W + 2, C]` and `y[N, H, W, D]`."""
+    dtype = x.dtype
+    height, rows = y.shape[1], _block_rows(x)
+    full = height // rows
+
+    def block(k: Array, total: Array) -> Array:
+        return total + _kernel_block(_rows(x, k * rows, rows + 2), _rows(y, k * rows, rows))
+
+    rest = _kernel_block(x[:, full * rows :], y[:, full * rows :]) if height % rows else 0.0
+    wide = jnp.promote_types(dtype, jnp.float32)
+    total = lax.fori_loop(0, full, block, jnp.zeros((3, 3, x.shape[3], y.shape[3]), wide))
+    return (total + rest).astype(dtype)
+
+
+def _conv_block(x: Array, kernel: Array) -> Array:
+    _, height, width, channels = x.shape
+    height, width, outputs = height - 2, width - 2, kernel.shape[3]
+    if channels <= FEW_CHANNELS:
+        return _dot(_taps(x), kernel.reshape(9 * channels, outputs), ((3,), (0,)))
+    if outputs <= FEW_CHANNELS:  # project every pixel on the nine taps, then shift and add
+        p = _dot(x, kernel.transpose(2, 0, 1, 3).reshape(channels, 9 * outputs), ((3,), (0,)))
+        p = p.reshape(*p.shape[:3], 3, 3, outputs)
+        return _sum(p[:, i : i + height, j : j + width, i, j] for i in range(3) for j in range(3))
+    if outputs <= NARROW_OUTPUTS and width % 2 == 0:
+        columns, kernel = _column_pairs(x), _kernel_pairs(kernel)
+    else:
+        columns, kernel = _columns(x), kernel.reshape(3, 3 * channels, outputs)
+    y = _sum(_dot(columns[:, i : i + height], kernel[i], ((3,), (0,))) for i in range(3))
+    return y.reshape(x.shape[0], height, width, outputs)
+
+
+def _kernel_block(x: Array, y: Array) -> Array:
+    channels, outputs = x.shape[3], y.shape[3]
+    pixels = (0, 1, 2)
+    if channels <= FEW_CHANNELS:
+        return _dot(_taps(x), y, (pixels, pixels)).reshape(3, 3, channels, outputs)
+    if outputs <= FEW_CHANNELS:  # correlate x with y's nine shifts, which run backwards
+        shifts = _taps(jnp.pad(y, ((0, 0), (2, 2), (2, 2), (0, 0))))
+        taps = _dot(x, shifts, (pixels, pixels)).reshape(channels, 3, 3, outputs)
+        return jnp.flip(taps, (1, 2)).transpose(1, 2, 0, 3)
+    columns, height = _columns(x), y.shape[1]
+    rows = [_dot(columns[:, i : i + height], y, (pixels, pixels)) for i in range(3)]
+    return jnp.stack(rows).reshape(3, 3, channels, outputs)
+
+
+def _columns(x: Array) -> Array:
+    """The three horizontal neighbours side by side: `[N, H, W + 2, C] -> [N, H, W, 3 C]`."""
+    width = x.shape[2] - 2
+    return jnp.concatenate([x[:, :, j : j + width] for j in range(3)], axis=-1)
+
+
+def _taps(x: Array) -> Array:
+    """All nine neighbours side by side: `[N, H + 2, W + 2, C] -> [N, H, W, 9 C]`."""
+    x, height = _columns(x), x.shape[1] - 2
+    return jnp.concatenate([x[:, i : i + height] for i in range(3)], axis=-1)
+
+
+def _column_pairs(x: Array) -> Array:
+    """The four pixels that two neighbouring outputs need: `[N, H, W + 2, C] -> [N, H, W / 2, 4 C]`."""
+    n, height, width, channels = x.shape
+    halves = [x[:, :, j : width - 2 + j].reshape(n, height, width // 2 - 1, 2 * channels) for j in (0, 2)]
+    return jnp.concatenate(halves, axis=-1)
+
+
+def _kernel_pairs(kernel: Array) -> Array:
+    """The kernel for `_column_pairs`: `[3, 3, C, D] -> [3, 4 C, 2 D]`; one of each output's four pixels counts 0."""
+    _, _, channels, outputs = kernel.shape
+    shifted = [jnp.pad(kernel, ((0, 0), (j, 1 - j), (0, 0), (0, 0))) for j in (0, 1)]
+    return jnp.stack(shifted, axis=3).reshape(3, 4 * channels, 2 * outputs)
+
+
+def _dot(a: Array, b: Array, axes: tuple[tuple[int, ...], tuple[int, ...]]) -> Array:
+    wide = jnp.promote_types(jnp.result_type(a, b), jnp.float32)
+    return lax.dot_general(a, b, (axes, ((), ())), preferred_element_type=wide)
+
+
+def _sum(terms: Iterable[Array]) -> Array:
+    return reduce(jnp.add, terms)
+
+
+def _block_rows(x: Array) -> int:
+    n, height, width, channels = x.shape
+    return max(1, min(height - 2, BLOCK_ELEMENTS // max(1, n * width * channels)))
+
+
+def _rows(x: Array, start: Array | int, size: int) -> Array:
+    return lax.dynamic_slice_in_dim(x, start, size, axis=1)
