@@ -40,17 +40,29 @@ class TrainState(struct.PyTreeNode):
 def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
     """Adam or Muon with linear warm-up and cosine decay to 0.
 
-    Muon orthogonalises matrices, so a kernel `[3, 3, C, D]` is shown to it as one `[9 C, D]` matrix (left to itself,
-    optax hands every array that is not a matrix to Adam); biases are Adam's.
+    Muon (Jordan et al. 2024) orthogonalises matrices, so a kernel `[3, 3, C, D]` is shown to it as one `[9 C, D]` matrix
+    (left to itself, optax hands every array that is not a matrix to Adam); biases are Adam's. Momentum is kept in
+    float32; the orthogonalisation runs in the dtype of the training, as its author runs it in bfloat16.
     """
     warmup = min(config.warmup, config.steps - 1)
     rate = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, warmup, config.steps)
     if config.optimizer == "adam":
         return optax.adam(rate)
     matrices = optax.contrib.MuonDimensionNumbers((0, 1, 2), 3)
-    return optax.contrib.muon(
-        rate,
-        muon_weight_dimension_numbers=lambda params: jax.tree.map(lambda p: matrices if p.ndim == 4 else None, params),
+    muon = optax.chain(
+        optax.trace(0.95, nesterov=True),
+        optax.stateless(lambda updates, _: jax.tree.map(lambda u: u.astype(config.dtype), updates)),
+        optax.contrib.muon(
+            rate,
+            beta=0.0,
+            nesterov=False,
+            mu_dtype=config.dtype,
+            muon_weight_dimension_numbers=lambda kernels: jax.tree.map(lambda _: matrices, kernels),
+        ),
+    )
+    return optax.partition(
+        {"kernel": muon, "bias": optax.adam(rate)},
+        lambda params: jax.tree.map(lambda p: "kernel" if p.ndim == 4 else "bias", params),
     )
 
 
