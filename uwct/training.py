@@ -40,9 +40,9 @@ class TrainState(struct.PyTreeNode):
 def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
     """Adam or Muon with linear warm-up and cosine decay to 0.
 
-    Muon (Jordan et al. 2024) orthogonalises matrices, so a kernel `[3, 3, C, D]` is shown to it as one `[9 C, D]` matrix
-    (left to itself, optax hands every array that is not a matrix to Adam); biases are Adam's. Momentum is kept in
-    float32; the orthogonalisation runs in the dtype of the training, as its author runs it in bfloat16.
+    Muon (Jordan et al. 2024) orthogonalises matrices, so a kernel `[3, 3, C, D]` is shown to it as one `[9 C, D]`
+    matrix (left to itself, optax hands every array that is not a matrix to Adam); biases are Adam's. Momentum is kept
+    in float32; the orthogonalisation runs in the dtype of the training, as its author runs it in bfloat16.
     """
     warmup = min(config.warmup, config.steps - 1)
     rate = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, warmup, config.steps)
