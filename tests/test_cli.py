@@ -9,9 +9,10 @@ import pytest
 from conftest import picture
 from PIL import Image
 
+from uwct.cli import evaluate, stylize, train
 from uwct.cli import main as uwct_main
-from uwct.cli import stylize, train
 from uwct.model import load, save
+from uwct.presets import PRESETS
 
 ROOT = Path(__file__).parents[1]
 
@@ -35,13 +36,16 @@ def test_the_output_has_the_photos_size_and_one_line_says_what_was_done(folder, 
     run("--content", "photo.jpg", "--style", "a.png", "--output", "out.png", "--levels", "1", "3")
     assert Image.open("out.png").size == (33, 21)
     (line,) = capsys.readouterr().out.splitlines()
-    assert "photo.jpg (33x21) -> out.png (33x21): model tiny.safetensors, levels 3 1, " in line
+    assert (
+        "photo.jpg (33x21) in the manner of a.png -> out.png (33x21): model tiny.safetensors, monge at levels 3:"
+        in line
+    )
 
 
 def test_size_names_the_long_side_and_the_output_is_named_after_both(folder, capsys):
     run("--content", "photo.jpg", "--style", "a.png", "--levels", "1", "--size", "66")
     assert Image.open("photo_a.png").size == (66, 42)
-    assert "photo.jpg (33x21) -> photo_a.png (66x42)" in capsys.readouterr().out
+    assert "photo.jpg (33x21) in the manner of a.png -> photo_a.png (66x42)" in capsys.readouterr().out
 
 
 def test_levels_run_from_deep_to_shallow_with_their_own_alphas(folder):
@@ -89,6 +93,92 @@ def test_a_folder_is_stylized_into_a_folder_and_bad_pictures_are_named_at_the_en
     assert "photos/bad.png is not a picture" in capsys.readouterr().err
 
 
+def test_a_folder_of_styles_is_used_in_turn_with_its_subfolders(folder, capsys):
+    for name in ("styles/cubism", "out"):
+        Path(name).mkdir(parents=True)
+    Image.open("a.png").save("styles/a.png")
+    Image.open("b.png").save("styles/cubism/b.png")
+    Path("styles/cubism/bad.jpg").write_text("no picture")
+    with pytest.raises(SystemExit) as end:
+        run("--content", "photo.jpg", "--style", "styles", "--levels", "1", "--output", "out")
+    assert end.value.code == 1
+    assert sorted(p.name for p in Path("out").iterdir()) == ["photo_a.jpg", "photo_cubism_b.jpg"]
+    assert capsys.readouterr().err.count("styles/cubism/bad.jpg is not a picture") == 1
+    run("--content", "photo.jpg", "--style", "b.png", "--levels", "1", "--output", "alone.jpg")
+    assert Path("alone.jpg").read_bytes() == Path("out/photo_cubism_b.jpg").read_bytes()
+    with pytest.raises(SystemExit) as end:
+        run("--content", "photo.jpg", "--style", "a.png", "styles", "--output", "out")
+    assert end.value.code == 2
+    assert "a folder as --style must be the only one" in capsys.readouterr().err
+
+
+def test_folders_of_photos_and_of_styles_give_every_pair(folder):
+    for name in ("photos", "styles", "out"):
+        Path(name).mkdir()
+    Image.open("photo.jpg").save("photos/one.jpg")
+    Image.open("photo.jpg").save("photos/two.bmp")
+    for name in ("a.png", "b.png"):
+        Image.open(name).save(Path("styles", name))
+    run("--content", "photos", "--style", "styles", "--levels", "1", "--output", "out")
+    assert sorted(p.name for p in Path("out").iterdir()) == ["one_a.jpg", "one_b.jpg", "two_a.png", "two_b.png"]
+
+
+def test_presets_are_their_settings_and_options_replace_one_of_them(folder):
+    common = ("--content", "photo.jpg", "--style", "a.png", "--output")
+    run(*common, "preset.png", "--preset", "shallow")
+    look = PRESETS["shallow"]
+    settings = ("--alpha", *look.alpha, "--style-size", look.style_size, "--transform", look.transform)
+    run(*common, "same.png", "--levels", *look.levels, *settings, "--shrinkage", look.shrinkage)
+    assert Path("preset.png").read_bytes() == Path("same.png").read_bytes()
+    for i, option in enumerate([("--alpha", 0), ("--transform", "wct"), ("--shrinkage", 1), ("--style-size", 16)]):
+        run(*common, f"{i}.png", "--preset", "shallow", *option)
+        assert Path(f"{i}.png").read_bytes() != Path("preset.png").read_bytes()
+
+
+def test_evaluating_prints_a_table_and_draws_a_contact_sheet(folder, capsys, monkeypatch):
+    monkeypatch.setattr(evaluate, "use_compilation_cache", lambda: None)
+    for name in ("contents", "styles"):
+        Path(name).mkdir()
+    Image.open("photo.jpg").save("contents/photo.png")
+    for name in ("a.png", "b.png"):
+        Image.open(name).save(Path("styles", name))
+    words = ["--contents", "contents", "--styles", "styles", "--model", "tiny.safetensors", "--size", "112"]
+    evaluate.main([*words, "--levels", "1", "--output", "sheet.png"])
+    head, rule, first, second, mean = capsys.readouterr().out.splitlines()
+    assert head.count("|") == rule.count("|") == first.count("|") == mean.count("|") == 8
+    numbers = np.array([[float(cell) for cell in line.split("|")[3:8]] for line in (first, second, mean)])
+    np.testing.assert_allclose(numbers[:2, :4].mean(0), numbers[2, :4], atol=1e-3)
+    # The sheet holds the photo in the first column of its second row.
+    sheet = np.asarray(Image.open("sheet.png"), float)
+    photo = np.asarray(Image.open("photo.jpg").resize((112, 71), Image.Resampling.LANCZOS), float)
+    windows = [sheet[y : y + 71, x : x + 112] for y in range(330, sheet.shape[0] - 71) for x in range(60, 100)]
+    assert min(np.abs(window - photo).mean() for window in windows) < 3
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--contents", "none"], "there is no folder none"),
+        (["--contents", "a.png"], "there is no folder a.png"),
+        (["--size", "32"], "is too small to be judged"),
+        (["--output", "none/sheet.png"], "the output folder none does not exist"),
+        (["--levels", "9"], "level must be one of"),
+        (["--model", "vgg99"], "there is no model called vgg99"),
+    ],
+)
+def test_bad_evaluation_input_gives_one_sentence_and_code_2(folder, capsys, monkeypatch, words, message):
+    monkeypatch.setattr(evaluate, "use_compilation_cache", lambda: None)
+    options = {"--contents": ".", "--styles": ".", "--model": "tiny.safetensors", "--size": "128"}
+    options |= dict([words])
+    with pytest.raises(SystemExit) as end:
+        evaluate.main([word for option in options.items() for word in option])
+    assert end.value.code == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
+    assert not list(folder.rglob("evaluation*"))
+
+
 def test_alpha_and_profile_go_through(folder):
     photo = Image.open("photo.jpg").convert("RGBA")
     photo.putalpha(Image.fromarray(np.uint8(np.linspace(0, 255, 21 * 33)).reshape(21, 33)))
@@ -104,7 +194,8 @@ BAD = {
     "not a picture": (("--content", "tiny.safetensors"), "tiny.safetensors is not a picture"),
     "truncated": (("--content", "truncated.jpg"), "truncated.jpg cannot be read as a picture"),
     "zero bytes": (("--content", "empty.jpg"), "empty.jpg is not a picture"),
-    "a folder as style": (("--style", "."), "is a folder, not a picture"),
+    "a folder of styles into nowhere": (("--style", "."), "needs a folder as --output"),
+    "a folder among styles": (("--style", "a.png", ".", "--output", "."), "must be another folder"),
     "no style": (("--style",), "--style needs at least one picture"),
     "level 6": (("--levels", "6"), "level must be one of 1, 2, 3, 4, 5, not 6"),
     "level twice": (("--levels", "2", "2"), "--levels must name levels, each once"),
@@ -116,6 +207,8 @@ BAD = {
     "negative weight": (("--style-weights", "-1"), "--style-weights must not be negative"),
     "zero weights": (("--style-weights", "0"), "--style-weights must not be negative, nor all 0"),
     "negative size": (("--size", "-5"), "--size must lie between 0 and 2^32, not -5"),
+    "negative style size": (("--style-size", "-1"), "--style-size must lie between 0 and 2^32, not -1"),
+    "shrinkage 2": (("--shrinkage", "2"), "--shrinkage must lie between 0 and 1, not 2"),
     "huge seed": (("--seed", str(2**63)), "--seed must lie between 0 and 2^32"),
     "the photo as output": (("--output", "photo.jpg"), "--output would overwrite photo.jpg"),
     "a style as output": (("--output", "./a.png"), "--output would overwrite a.png"),
@@ -245,10 +338,10 @@ def test_uwct_names_its_commands(capsys, monkeypatch):
     assert "there is no command 'paint'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["stylize", "train", "measure"])
+@pytest.mark.parametrize("command", ["stylize", "train", "measure", "evaluate"])
 def test_help_runs_from_every_entry(command):
     entries = [[sys.executable, "-m", "uwct", command]]
-    if command != "measure":
+    if command in ("stylize", "train"):
         entries.append([sys.executable, f"{command}.py"])
     for entry in entries:
         result = subprocess.run([*entry, "--help"], capture_output=True, text=True, cwd=ROOT, check=True)

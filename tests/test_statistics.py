@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reference import features, mean_cov
 
-from uwct.statistics import Moments, merge, moments, psum
+from uwct.statistics import Moments, merge, moments, psum, shrink
 
 
 def assert_moments_close(a: Moments, b: Moments, rtol: float = 1e-5) -> None:
@@ -113,3 +113,18 @@ def test_flat_features_have_exactly_no_covariance_whatever_their_mean_rounds_to(
     m = moments(x, jnp.full((size, size), 0.3) if weighted else None)
     assert (m.cov == 0).all()
     np.testing.assert_allclose(m.mean, x[0, 0], rtol=1e-6)
+
+
+def test_shrinking_keeps_the_total_variance_and_ends_at_a_multiple_of_the_identity(rng):
+    m = moments(jnp.float32(rng.normal(size=(2, 6, 5, 4))))
+    for amount in (0.0, 0.3, 1.0):
+        shrunk = shrink(m, amount)
+        for cov, expected in zip(np.asarray(m.cov), np.asarray(shrunk.cov), strict=True):
+            target = np.trace(cov) / 4 * np.eye(4)
+            np.testing.assert_allclose(expected, (1 - amount) * cov + amount * target, atol=1e-6)
+        np.testing.assert_array_equal(shrunk.mean, m.mean)
+
+
+def test_a_flat_picture_stays_flat_when_shrunk():
+    flat = moments(jnp.full((8, 8, 3), 0.1, jnp.float32) + jnp.float32(1e-9))
+    np.testing.assert_array_equal(shrink(flat, 0.5).cov, 0)

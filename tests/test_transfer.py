@@ -7,7 +7,8 @@ from conftest import picture
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from uwct import adain, encode_style, moments, stylize, synthesize
+from uwct import adain, encode_style, moments, monge, stylize, synthesize
+from uwct.statistics import shrink
 from uwct.transfer import pad_to_stride, pool, stylize_level
 
 CONTENT, STYLE, OTHER = picture(32, 48, 1), picture(48, 32, 2), picture(32, 32, 3)
@@ -78,11 +79,21 @@ def test_any_transform_can_be_given(tiny_model):
     np.testing.assert_allclose(stylize(tiny_model, CONTENT, STYLE, (1,), 1.0, transform=adain), expected, atol=1e-3)
 
 
+def test_shrinkage_acts_on_the_moments_of_content_and_style(tiny_model):
+    def shrunk(c, s):
+        return monge(shrink(c, 0.4), shrink(s, 0.4))
+
+    expected = stylize(tiny_model, CONTENT, STYLE, (2, 1), transform=shrunk)
+    result = stylize(tiny_model, CONTENT, STYLE, (2, 1), transform=monge, shrinkage=0.4)
+    np.testing.assert_allclose(result, expected, atol=1e-4)
+    assert np.abs(result - stylize(tiny_model, CONTENT, STYLE, (2, 1), transform=monge)).max() > 0.01
+
+
 def test_one_compilation_serves_all_strengths_weights_and_pictures_of_a_shape(tiny_model):
     styles = [encode_style(tiny_model, jnp.asarray(s)) for s in (STYLE, OTHER)]
     stylize(tiny_model, CONTENT, styles, (2,), 0.1)
     before = stylize_level._cache_size()
-    stylize(tiny_model, CONTENT[::-1].copy(), styles, (2,), 0.9, weights=[3, 1])
+    stylize(tiny_model, CONTENT[::-1].copy(), styles, (2,), 0.9, weights=[3, 1], shrinkage=0.5)
     assert stylize_level._cache_size() == before
 
 

@@ -112,6 +112,21 @@ def write(path: str | os.PathLike[str], picture: Picture) -> None:
     _write_whole(path, data.getvalue())
 
 
+def pictures_in(folder: Path, *, recursive: bool = False) -> list[Path]:
+    """The files in a folder, and in its subfolders if `recursive`, that are pictures by their suffix, sorted.
+
+    Raises ValueError when there are none, FileNotFoundError or NotADirectoryError when there is no such folder.
+    """
+    if not folder.is_dir():
+        kind = NotADirectoryError if folder.exists() else FileNotFoundError
+        raise kind(f"there is no folder {folder}")
+    found = folder.rglob("*") if recursive else folder.iterdir()
+    pictures = sorted(path for path in found if path.suffix.lower() in READABLE and path.is_file())
+    if not pictures:
+        raise ValueError(f"the folder {folder} holds no pictures")
+    return pictures
+
+
 def file_format(path: Path) -> str:
     """Pillow's name of the format that a path's suffix asks for; raises ValueError for one that is not written."""
     try:

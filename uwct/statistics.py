@@ -71,6 +71,19 @@ def merge(a: Moments, b: Moments) -> Moments:
     return Moments(weight, a.mean + share[..., None] * delta, a.scatter + b.scatter + between)
 
 
+def shrink(m: Moments, amount: float | Array) -> Moments:
+    """The moments with their covariance drawn towards a multiple of I: (1 - amount) cov + amount tr(cov) / C I.
+
+    The form of Ledoit and Wolf (2004) for a covariance of many channels from few pixels, with a given amount in [0, 1].
+    Between shrunken moments of content and style, a transform no longer blows faint noise of the content up to the
+    style's full strength.
+    """
+    cov = m.cov
+    average = jnp.trace(cov, axis1=-2, axis2=-1)[..., None, None] / cov.shape[-1]
+    cov = (1 - amount) * cov + amount * average * jnp.eye(cov.shape[-1], dtype=cov.dtype)
+    return m.replace(scatter=cov * jnp.maximum(m.weight - 1, 1)[..., None, None])
+
+
 def psum(m: Moments, axis_name: str) -> Moments:
     """The moments of the union over a mapped axis (`pmap`, `vmap` or `shard_map` with that `axis_name`)."""
     weight = lax.psum(m.weight, axis_name)

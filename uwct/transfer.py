@@ -17,7 +17,7 @@ from jax import Array
 from uwct.affine import Affine, mix
 from uwct.config import LEVELS
 from uwct.model import Model
-from uwct.statistics import Moments, moments
+from uwct.statistics import Moments, moments, shrink
 from uwct.transforms import wct
 from uwct.vgg import stride
 
@@ -55,6 +55,7 @@ def stylize(
     *,
     weights: Sequence[float] | Array | None = None,
     transform: Transform = wct,
+    shrinkage: float | Array = 0.0,
 ) -> Array:
     """Gives a content the style of one or several pictures (Li et al. 2017, section 3.3).
 
@@ -69,6 +70,8 @@ def stylize(
       alpha: strength in [0, 1], one for all levels or one a level; 0 still encodes and decodes.
       weights: one a style, normalised to sum 1; equal if not given.
       transform: `wct`, `adain`, `monge`, or any function from two `Moments` to an `Affine`.
+      shrinkage: how far all covariances are drawn towards a multiple of I first, in [0, 1] (see `statistics.shrink`);
+        0 is the paper, more keeps plain surfaces plain.
 
     Raises:
       ValueError: a level that the model cannot decode, or arguments whose numbers or shapes do not fit.
@@ -86,7 +89,9 @@ def stylize(
     picture, health = jnp.asarray(content), []
     for level, strength in zip(levels, jnp.broadcast_to(alphas, (len(levels),)), strict=True):
         targets = [s.moments[level] for s in styles]
-        picture, healthy = stylize_level(model, picture, targets, weights, strength, level=level, transform=transform)
+        picture, healthy = stylize_level(
+            model, picture, targets, weights, strength, shrinkage, level=level, transform=transform
+        )
         health.append((level, healthy))
     _check_health(health)
     return picture
@@ -107,6 +112,7 @@ def stylize_level(
     styles: Sequence[Moments],
     weights: Array,
     alpha: Array,
+    shrinkage: float | Array = 0.0,
     *,
     level: int,
     transform: Transform = wct,
@@ -116,7 +122,8 @@ def stylize_level(
     padded, pixels = pad_to_stride(picture, level)
     features = model.encode(padded, level)[-1]
     content = moments(features, pool(pixels, level))
-    affine = mix([transform(content, style) for style in styles], weights)
+    narrow = shrink(content, shrinkage)
+    affine = mix([transform(narrow, shrink(style, shrinkage)) for style in styles], weights)
     output = model.decode(affine.blend(alpha).apply(features), level)
     output = output[..., :height, :width, :].astype(jnp.float32)
     checked = (styles, content, affine, output)
@@ -134,6 +141,7 @@ def synthesize(
     passes: int = 3,
     weights: Sequence[float] | Array | None = None,
     transform: Transform = wct,
+    shrinkage: float | Array = 0.0,
 ) -> Array:
     """A texture `[H, W, 3]` of a style: uniform noise, stylized `passes` times (Li et al. 2017, section 4.2).
 
@@ -142,7 +150,9 @@ def synthesize(
     styles = encode_styles(model, style)
     picture = jax.random.uniform(key, (*shape, 3))
     for _ in range(passes):
-        picture = stylize(model, picture, styles, levels, alpha, weights=weights, transform=transform)
+        picture = stylize(
+            model, picture, styles, levels, alpha, weights=weights, transform=transform, shrinkage=shrinkage
+        )
     return picture
 
 

@@ -7,6 +7,7 @@ USAGE = """usage: uwct COMMAND [OPTIONS]
 Style transfer from any picture to any photo, without training per style.
 
   uwct stylize   paint a photo in the manner of any picture, or make a texture of it
+  uwct evaluate  measure how near stylized pictures are to their styles and contents
   uwct train     train the networks' decoders on a folder of photographs
   uwct measure   measure an encoder's mean activations over photographs, to normalise it
 
@@ -18,6 +19,8 @@ def main() -> None:
     command, *rest = sys.argv[1:] or ["--help"]
     if command == "stylize":
         from uwct.cli.stylize import main as run
+    elif command == "evaluate":
+        from uwct.cli.evaluate import main as run
     elif command == "train":
         from uwct.cli.train import main as run
     elif command == "measure":

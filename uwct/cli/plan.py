@@ -1,0 +1,86 @@
+"""Which pictures a command shall make of the files and folders that it was given, checked before any work."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from uwct import images
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One picture to make: of a photo, or of noise if there is none, in the manner of one or several styles mixed."""
+
+    content: Path | None
+    styles: tuple[Path, ...]
+    output: Path
+
+
+def plan(content: Path | None, styles: Sequence[Path], output: Path | None) -> list[Job]:
+    """One job, or one for each picture of a folder. Raises ValueError or OSError for what cannot be done.
+
+    `content` is a picture, a folder, or None for a texture; `styles` are pictures to mix, or one folder of pictures to
+    use in turn; `output` is a file, a folder, or None for a file named after content and style.
+    """
+    folders = [path for path in (content, *styles) if path is not None and path.is_dir()]
+    jobs = plan_folder(content, styles, output, folders) if folders else [plan_picture(content, styles, output)]
+    for job in jobs:
+        for given in (job.content, *job.styles):
+            if given is not None and job.output.resolve() == given.resolve():
+                raise ValueError(f"--output would overwrite {given}; give another name")
+    return jobs
+
+
+def plan_picture(content: Path | None, styles: Sequence[Path], output: Path | None) -> Job:
+    """The job for one content and one mixture."""
+    default = Path("_".join([content.stem if content else "texture", *(path.stem for path in styles)]) + ".png")
+    output = output or default
+    output = output / default if output.is_dir() else output
+    images.file_format(output)
+    images.check_folder(output.parent)
+    return Job(content, tuple(styles), output)
+
+
+def plan_folder(
+    content: Path | None, styles: Sequence[Path], output: Path | None, folders: Sequence[Path]
+) -> list[Job]:
+    """A job for every content under every style.
+
+    A content keeps its name, with the style's added where styles come from a folder, and .png where it must be.
+    """
+    if output is None:
+        raise ValueError("a folder as --content or --style needs a folder as --output")
+    images.check_folder(output)
+    if output.resolve() in [folder.resolve() for folder in folders]:
+        raise ValueError(f"--output must be another folder than --content and --style, not {output}")
+    contents = images.pictures_in(content) if content and content.is_dir() else [content]
+    jobs = [
+        Job(photo, paths, output / output_name(photo, style))
+        for style, paths in mixtures(styles).items()
+        for photo in contents
+    ]
+    (path, count), *_ = Counter(job.output for job in jobs).most_common(1)
+    if count > 1:
+        raise ValueError(f"{count} pictures would be written to {path}; rename their files")
+    return jobs
+
+
+def mixtures(styles: Sequence[Path]) -> dict[str, tuple[Path, ...]]:
+    """The styles to use in turn, each a mixture of pictures, by the name to add to their outputs, if any."""
+    if not any(path.is_dir() for path in styles):
+        return {"": tuple(styles)}
+    if len(styles) > 1:
+        raise ValueError("a folder as --style must be the only one; mixtures are made of pictures")
+    (folder,) = styles
+    pictures = images.pictures_in(folder, recursive=True)
+    return {"_".join(picture.relative_to(folder).with_suffix("").parts): (picture,) for picture in pictures}
+
+
+def output_name(photo: Path | None, style: str) -> str:
+    """The name of an output in a folder."""
+    photo = photo or Path("texture.png")
+    keeps = photo.suffix.lower() in images.SUFFIXES
+    if not style:
+        return photo.name if keeps else f"{photo.name}.png"
+    return f"{photo.stem}_{style}{photo.suffix if keeps else '.png'}"

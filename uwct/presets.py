@@ -1,0 +1,36 @@
+"""Settings that go well together, chosen by `uwct evaluate` and by eye."""
+
+import dataclasses
+
+from uwct.transfer import Transform
+from uwct.transforms import adain, monge, wct
+
+TRANSFORMS: dict[str, Transform] = {"wct": wct, "adain": adain, "monge": monge}
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """The arguments of `stylize` that make up a manner.
+
+    Attributes:
+      levels: from deep to shallow.
+      alpha: strength, one a level.
+      style_size: long side in pixels to resize the style to.
+      transform: a name in TRANSFORMS.
+      shrinkage: how far covariances are drawn towards a multiple of I, in [0, 1].
+    """
+
+    levels: tuple[int, ...]
+    alpha: tuple[float, ...]
+    style_size: int = 512
+    transform: str = "monge"
+    shrinkage: float = 0.3
+
+
+PRESETS = {
+    "photo": Preset((3, 2, 1), (0.4, 0.6, 0.8)),
+    "paint": Preset((4, 3, 2, 1), (0.6, 0.6, 0.6, 0.6)),
+    "texture": Preset((5, 4, 3, 2, 1), (0.8, 0.8, 0.8, 0.8, 0.8)),
+    "shallow": Preset((2, 1), (0.8, 0.8)),
+    "deep": Preset((5, 4), (0.8, 0.8)),
+}
