@@ -1,5 +1,7 @@
+import dataclasses
 import subprocess
 import sys
+import typing
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,6 +13,7 @@ from PIL import Image
 
 from uwct.cli import evaluate, stylize, train
 from uwct.cli import main as uwct_main
+from uwct.cli.look import Look
 from uwct.model import load, save
 from uwct.presets import PRESETS
 
@@ -346,3 +349,10 @@ def test_help_runs_from_every_entry(command):
     for entry in entries:
         result = subprocess.run([*entry, "--help"], capture_output=True, text=True, cwd=ROOT, check=True)
         assert "Example" in result.stdout
+
+
+def test_every_preset_can_be_named():
+    (names,) = (typing.get_args(field.type) for field in dataclasses.fields(Look) if field.name == "preset")
+    assert set(names) == set(PRESETS)
+    for name in names:
+        assert Look(name).resolve() == PRESETS[name]

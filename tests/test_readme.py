@@ -9,9 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from uwct.cli import measure, stylize, train
+from uwct.cli import evaluate, measure, stylize, train
 from uwct.model import load
 
 ROOT = Path(__file__).parents[1]
@@ -27,7 +29,7 @@ def documented_commands():
     """Every line that starts with `python` or `uwct`, but for those that install and test."""
     texts = readme_blocks("sh")
     texts += [ast.get_docstring(ast.parse((ROOT / name).read_text())) for name in ("stylize.py", "train.py")]
-    texts += [module.HELP for module in (stylize, train, measure)]
+    texts += [module.HELP for module in (stylize, train, measure, evaluate)]
     lines = [line.strip() for text in texts for line in text.splitlines()]
     commands = [line for line in lines if re.match(r"(python|uwct) ", line)]
     return sorted({c for c in commands if not re.match(r"python -m (pip|pytest)", c)})
@@ -35,13 +37,14 @@ def documented_commands():
 
 @pytest.fixture
 def clone(tmp_path):
-    """A directory with what the commands name: the launchers, the examples, folders of photographs."""
+    """A directory with what the commands name: the launchers, the examples, folders of photographs and for results."""
     for name in ("stylize.py", "train.py"):
         shutil.copy(ROOT / name, tmp_path)
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    (tmp_path / "paintings").mkdir()
     for name in ("photos", "unseen"):
         (tmp_path / name).mkdir()
-        shutil.copy(ROOT / "examples" / "photo.jpg", tmp_path / name)
+        shutil.copy(ROOT / "examples" / "photos" / "cat.jpg", tmp_path / name)
     return tmp_path
 
 
@@ -75,14 +78,20 @@ def test_the_script_that_made_the_weights_runs(clone):
     script = ROOT / "uwct" / "weights" / "train.sh"
     options = ["--steps", "2", "--bridge-steps", "0", "--batch", "2", "--crop", "16", "--test-crop", "32"]
     subprocess.run(["bash", script, *options], cwd=clone, env=environment, check=True)
-    assert load(clone / "runs" / "half" / "model.safetensors").levels == (1, 2, 3, 4, 5)
+    assert load(clone / "runs" / "half2" / "model.safetensors").levels == (1, 2, 3, 4, 5)
 
 
-def test_the_style_picture_is_what_its_script_draws(clone):
-    import numpy as np
-    from PIL import Image
+def test_the_style_pictures_are_what_their_script_draws(clone):
+    stored = {path.name: np.asarray(Image.open(path), float) for path in (clone / "examples" / "styles").iterdir()}
+    assert len(stored) == 5
+    shutil.rmtree(clone / "examples" / "styles")
+    subprocess.run([sys.executable, "examples/draw_styles.py"], cwd=clone, check=True)
+    for name, picture in stored.items():
+        assert np.abs(np.asarray(Image.open(clone / "examples" / "styles" / name), float) - picture).mean() < 1
 
-    drawn = np.asarray(Image.open(clone / "examples" / "style.jpg"), float)
-    subprocess.run([sys.executable, "examples/draw_style.py"], cwd=clone, check=True)
-    again = np.asarray(Image.open(clone / "examples" / "style.jpg"), float)
-    assert np.abs(again - drawn).mean() < 1
+
+def test_every_picture_that_readme_shows_is_there_and_every_gallery_picture_is_shown():
+    shown = set(re.findall(r'src="([^"]+)"|!\[[^]]*\]\(([^)]+)\)', (ROOT / "README.md").read_text()))
+    shown = {a or b for a, b in shown}
+    assert all((ROOT / path).is_file() for path in shown)
+    assert {f"examples/gallery/{path.name}" for path in (ROOT / "examples" / "gallery").iterdir()} <= shown

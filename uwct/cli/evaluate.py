@@ -30,7 +30,7 @@ that are equal in one. Also the seconds that each picture took; the first of eve
 contact sheet shows all results, with the photos to their left and the styles above.
 
 Example:
-  uwct evaluate --contents examples/photos --styles examples/styles --preset paint --size 256"""
+  uwct evaluate --contents examples/photos --styles examples/styles --size 128 --output sheet.jpg"""
 
 JUDGES = {"vgg16": "VGG-16", "alexnet": "AlexNet"}
 

@@ -8,7 +8,8 @@ import tyro
 from uwct.presets import PRESETS, Preset
 from uwct.vgg import check_level
 
-Numbers = Annotated[tuple[float, ...], tyro.conf.arg(metavar="NUMBER [NUMBER ...]")]
+NUMBERS = "NUMBER [NUMBER ...]"
+PRESETS_OWN = "(default: the preset's)"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,18 +20,23 @@ class Look:
     """Settings that go well together: "paint" for strokes and colors; "photo" keeps the photo's details; "texture"
     lets the style take over; "shallow" changes colors and fine texture only; "deep" large patterns only. Each of the
     following options replaces one setting of the preset."""
-    levels: Annotated[tuple[int, ...] | None, tyro.conf.arg(metavar="LEVEL [LEVEL ...]")] = None
+    levels: Annotated[
+        tuple[int, ...] | None, tyro.conf.arg(metavar="LEVEL [LEVEL ...]", help_behavior_hint=PRESETS_OWN)
+    ] = None
     """Which of the five levels to use, in any order; they always run from the deepest (5) to the shallowest (1). Deep
     levels bring the style's strokes and larger patterns, shallow ones its colors and fine texture."""
-    alpha: Numbers | None = None
+    alpha: Annotated[tuple[float, ...] | None, tyro.conf.arg(metavar=NUMBERS, help_behavior_hint=PRESETS_OWN)] = None
     """Strength from 0 (the photo's own look) to 1 (all style): one number, or one a level in the order of --levels."""
-    style_size: int | None = None
+    style_size: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint=PRESETS_OWN)] = None
     """Long side in pixels to which the style is resized; larger makes its patterns larger; 0 keeps it as it is."""
-    transform: Literal["wct", "monge", "adain"] | None = None
+    transform: Annotated[
+        Literal["wct", "monge", "adain"] | None,
+        tyro.conf.arg(metavar="{wct,monge,adain}", help_behavior_hint=PRESETS_OWN),
+    ] = None
     """How features take on the style's statistics: wct as in the paper; monge changes the photo's colors and shapes
     least; adain ignores how features vary together, so is weaker."""
 
-    shrinkage: float | None = None
+    shrinkage: Annotated[float | None, tyro.conf.arg(metavar="NUMBER", help_behavior_hint=PRESETS_OWN)] = None
     """From 0 to 1: how much faint variation in the photo is kept from being blown up to the style's full strength;
     0 is the paper's method, more keeps skies and skin plain."""
 

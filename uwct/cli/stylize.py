@@ -17,7 +17,7 @@ from tqdm import tqdm
 from uwct import images
 from uwct.cli.cache import use_compilation_cache
 from uwct.cli.errors import one_sentence
-from uwct.cli.look import Look, Numbers
+from uwct.cli.look import NUMBERS, Look
 from uwct.cli.plan import Job, plan
 from uwct.model import Model, load
 from uwct.presets import TRANSFORMS, Preset
@@ -35,10 +35,10 @@ style picture in their place (coloring), and turns the features back into a pict
 network, from coarse (5: strokes and composition) to fine (1: colors). Nothing is trained per style.
 
 Examples:
-  python stylize.py --content examples/photo.jpg --style examples/style.jpg --output out.png
-  python stylize.py --content examples/photo.jpg --style examples/style.jpg --preset photo --size 256
-  python stylize.py --content examples/photo.jpg --style examples/style.jpg --levels 4 --alpha 0.8 --size 256
-  python stylize.py --texture --style examples/style.jpg --size 256 --seed 1"""
+  python stylize.py --content examples/photos/cat.jpg --style examples/styles/strokes.jpg --output out.png
+  python stylize.py --content examples/photos/cat.jpg --style examples/styles/strokes.jpg --preset photo --size 256
+  python stylize.py --content examples/photos/cat.jpg --style examples/styles/strokes.jpg --levels 4 --size 256
+  python stylize.py --texture --style examples/styles/mosaic.jpg --size 256 --seed 1"""
 
 Files = Annotated[tuple[tuple[Path, ...], ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="FILE [FILE ...]")]
 File = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
@@ -57,7 +57,7 @@ class Arguments:
     output: File = None
     """The picture to write, a .png, .jpg, .webp or .tif file, or an existing folder to write it into; by default it is
     named after content and style. A folder as --content or --style needs a folder here."""
-    style_weights: Numbers = ()
+    style_weights: Annotated[tuple[float, ...], tyro.conf.arg(metavar=NUMBERS)] = ()
     """Each style's share in the mixture, one number a style, normalised to sum 1; equal by default."""
     size: int = 0
     """Long side of the output in pixels; 0 keeps the photo's size. With --texture, both sides (0: 512)."""

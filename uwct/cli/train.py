@@ -86,6 +86,8 @@ def train(arguments: Arguments, command: str) -> None:
         decoder = train_level(model, photographs, level, arguments)
         model = model.replace(params={**model.params, f"decoder{level}": decoder})
         record: dict[str, Any] = {"command": command, "date": datetime.date.today().isoformat()}
+        if f"decoder{level}" in history and not arguments.config.bridge_steps:
+            record["before"] = history[f"decoder{level}"]
         history[f"decoder{level}"] = record
         save(model, path, history)
         if test:
