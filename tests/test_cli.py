@@ -14,7 +14,7 @@ from PIL import Image
 from uwct.cli import evaluate, stylize, train
 from uwct.cli import main as uwct_main
 from uwct.cli.look import Look
-from uwct.model import load, save
+from uwct.model import load, save, training_history
 from uwct.presets import PRESETS
 
 ROOT = Path(__file__).parents[1]
@@ -291,6 +291,11 @@ def test_training_writes_a_model_that_stylizes(folder, photographs, capsys):
     train.main([*words, "--levels", "2"])  # finished, so its checkpoint is all that is needed
     jax.tree.map(np.testing.assert_array_equal, load("run/model.safetensors").params["decoder2"], first)
     assert load("run/model.safetensors").levels == (1, 2, 3)
+    train.main([*words, "--levels", "2", "--steps", "3", "--init", "run/model.safetensors", "--output", "again"])
+    record = training_history("again/model.safetensors")["decoder2"]
+    assert "--steps 3" in record["command"]
+    assert "--steps 2" in record["before"]["command"]
+    assert "before" not in record["before"]
     words = ["--style", "a.png", "--levels", "2", "1", "--model", "run/model.safetensors", "--output", "o.png"]
     stylize.main(["--content", "photo.jpg", *words])
     assert Image.open("o.png").size == (33, 21)

@@ -86,8 +86,9 @@ def train(arguments: Arguments, command: str) -> None:
         decoder = train_level(model, photographs, level, arguments)
         model = model.replace(params={**model.params, f"decoder{level}": decoder})
         record: dict[str, Any] = {"command": command, "date": datetime.date.today().isoformat()}
-        if f"decoder{level}" in history and not arguments.config.bridge_steps:
-            record["before"] = history[f"decoder{level}"]
+        before = history.get(f"decoder{level}")
+        if before and before["command"] != command and not arguments.config.bridge_steps:
+            record["before"] = before  # what this decoder started from
         history[f"decoder{level}"] = record
         save(model, path, history)
         if test:
