@@ -26,10 +26,14 @@ def noise(rng: Rng, cells: int, size: int = SIZE) -> np.ndarray:
     return (values - values.min()) / (values.max() - values.min())
 
 
-def fractal(rng: Rng, cells: int) -> np.ndarray:
-    """Noise with details of every size, equalised: every value of [0, 1] fills as much area."""
-    values = sum(noise(rng, cells * 2**k) / 2**k for k in range(5))
+def equalised(values: np.ndarray) -> np.ndarray:
+    """Values replaced by their ranks in [0, 1), so that each fills as much area."""
     return np.argsort(np.argsort(values.ravel())).reshape(values.shape) / values.size
+
+
+def fractal(rng: Rng, cells: int) -> np.ndarray:
+    """Equalised noise with details of every size."""
+    return equalised(sum(noise(rng, cells * 2**k) / 2**k for k in range(5)))
 
 
 def ramp(values: np.ndarray, palette: np.ndarray) -> np.ndarray:
@@ -63,8 +67,7 @@ def strokes(rng: Rng) -> np.ndarray:
         pull = np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * radius**2))[..., None]
         field += sign * 3 * pull * np.stack([-(y - cy), x - cx], axis=-1) / radius
     angle = np.arctan2(field[..., 1], field[..., 0]) + 0.8 * (noise(rng, 16) - 0.5)
-    tone = noise(rng, 7)
-    tone = np.argsort(np.argsort(tone.ravel())).reshape(tone.shape) / tone.size  # every color gets its area
+    tone = equalised(noise(rng, 7))
     canvas = Image.new("RGB", (SIZE * SCALE, SIZE * SCALE), tuple(np.uint8(255 * palette[0])))
     pen = ImageDraw.Draw(canvas)
     for width, length, count in ((16, 60, 1500), (9, 45, 4500), (5, 36, 7000), (2.5, 24, 4000)):
@@ -163,7 +166,7 @@ def watercolour(rng: Rng) -> np.ndarray:
         rim = np.exp(-((np.abs(1 - distance) * 16 - 1) ** 2))
         density = shape * (0.35 + 0.4 * fractal(rng, 7)) + 0.45 * rim * shape
         pigment = 1 - palette[rng.integers(len(palette))]
-        picture = picture * (1 - pigment) ** (density * 1.15)[..., None] if pigment.max() < 1 else picture
+        picture = picture * (1 - pigment) ** (density * 1.15)[..., None]
     paper = noise(rng, 200) + 0.5 * noise(rng, 100)
     return picture * (0.93 + 0.07 * paper / paper.max())[..., None]
 

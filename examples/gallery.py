@@ -13,7 +13,7 @@ GALLERY = Path("examples/gallery")
 
 
 def main() -> None:
-    """Runs every command of README that writes a .jpg, with its output in the gallery."""
+    """Runs every stylize.py command of README that writes a .jpg, with its output in the gallery."""
     GALLERY.mkdir(exist_ok=True)
     for command, name in re.findall(
         r"^(python stylize.py .*) --output (\w+\.jpg)$", Path("README.md").read_text(), re.M

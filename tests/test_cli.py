@@ -6,14 +6,18 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import picture
 from PIL import Image
 
+import uwct
+from uwct import images
 from uwct.cli import evaluate, stylize, train
 from uwct.cli import main as uwct_main
 from uwct.cli.look import Look
+from uwct.evaluation import content_distance, load_judge, statistics, style_distance
 from uwct.model import load, save, training_history
 from uwct.presets import PRESETS
 
@@ -115,6 +119,44 @@ def test_a_folder_of_styles_is_used_in_turn_with_its_subfolders(folder, capsys):
     assert "a folder as --style must be the only one" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("files", "output", "message"),
+    [
+        (["a.png", "a.jpg"], "out", "2 pictures would be written to out/photo_a.jpg"),
+        (["x_a.png", "x/a.png"], "out", "2 pictures would be written to out/photo_x_a.jpg"),
+        (["a.png"], "styles/out", "--output must lie outside the folder of styles"),
+    ],
+)
+def test_no_style_of_a_folder_is_lost_or_made_of_results(folder, capsys, files, output, message):
+    Path(output).mkdir(parents=True)
+    for file in files:
+        Path("styles", file).parent.mkdir(parents=True, exist_ok=True)
+        Image.open("a.png").save(Path("styles", file))
+    with pytest.raises(SystemExit) as end:
+        run("--content", "photo.jpg", "--style", "styles", "--output", output)
+    assert end.value.code == 2
+    assert message in capsys.readouterr().err
+    assert not list(Path(output).iterdir())
+
+
+def test_a_device_without_memory_for_one_photo_does_the_others(folder, capsys, monkeypatch):
+    def small_device(model, photo, *args, **kwargs):
+        if photo.shape[0] > 30:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
+        return photo
+
+    monkeypatch.setattr(stylize, "stylize", small_device)
+    for name in ("photos", "out"):
+        Path(name).mkdir()
+    Image.open("photo.jpg").save("photos/small.png")
+    Image.open("photo.jpg").resize((40, 40)).save("photos/large.png")
+    with pytest.raises(SystemExit) as end:
+        run("--content", "photos", "--style", "a.png", "--output", "out")
+    assert end.value.code == 1
+    assert [path.name for path in Path("out").iterdir()] == ["small.png"]
+    assert "out/large.png: the device has not enough memory" in capsys.readouterr().err
+
+
 def test_folders_of_photos_and_of_styles_give_every_pair(folder):
     for name in ("photos", "styles", "out"):
         Path(name).mkdir()
@@ -138,24 +180,51 @@ def test_presets_are_their_settings_and_options_replace_one_of_them(folder):
         assert Path(f"{i}.png").read_bytes() != Path("preset.png").read_bytes()
 
 
-def test_evaluating_prints_a_table_and_draws_a_contact_sheet(folder, capsys, monkeypatch):
+def test_evaluating_prints_a_table_and_draws_a_contact_sheet(folder, capsys, monkeypatch, tiny_model):
     monkeypatch.setattr(evaluate, "use_compilation_cache", lambda: None)
     for name in ("contents", "styles"):
         Path(name).mkdir()
-    Image.open("photo.jpg").save("contents/photo.png")
+    Image.open("photo.jpg").resize((112, 72)).save("contents/photo.png")
     for name in ("a.png", "b.png"):
-        Image.open(name).save(Path("styles", name))
+        Image.open(name).resize((112, 80)).save(Path("styles", name))
     words = ["--contents", "contents", "--styles", "styles", "--model", "tiny.safetensors", "--size", "112"]
-    evaluate.main([*words, "--levels", "1", "--output", "sheet.png"])
+    words += ["--transform", "wct", "--shrinkage", "0", "--style-size", "64"]
+    evaluate.main([*words, "--levels", "1", "--alpha", "0.9", "--output", "sheet.png"])
     head, rule, first, second, mean = capsys.readouterr().out.splitlines()
     assert head.count("|") == rule.count("|") == first.count("|") == mean.count("|") == 8
     numbers = np.array([[float(cell) for cell in line.split("|")[3:8]] for line in (first, second, mean)])
     np.testing.assert_allclose(numbers[:2, :4].mean(0), numbers[2, :4], atol=1e-3)
-    # The sheet holds the photo in the first column of its second row.
-    sheet = np.asarray(Image.open("sheet.png"), float)
-    photo = np.asarray(Image.open("photo.jpg").resize((112, 71), Image.Resampling.LANCZOS), float)
-    windows = [sheet[y : y + 71, x : x + 112] for y in range(330, sheet.shape[0] - 71) for x in range(60, 100)]
-    assert min(np.abs(window - photo).mean() for window in windows) < 3
+
+    photo, style = (images.read(path).rgb for path in ("contents/photo.png", "styles/b.png"))
+    small = images.resize(images.Picture(style), (46, 64)).rgb
+    result = np.clip(uwct.stylize(tiny_model, photo, jnp.asarray(small), (1,), 0.9), 0, 1)
+    expected = []
+    for judge in (load_judge("vgg16"), load_judge("alexnet")):
+        expected.append(style_distance(statistics(judge, result), statistics(judge, jnp.asarray(style))))
+        expected.append(content_distance(judge, jnp.asarray(photo), result))
+    np.testing.assert_allclose(numbers[1, :4], expected, atol=2e-3)
+
+    # On the sheet: the photo in the first column of the second row, the result for b in its third.
+    sheet = images.read("sheet.png").rgb
+    top = sheet.shape[0] // 2
+    for column, shown in ((0, photo), (2, result)):
+        left = column * sheet.shape[1] // 3
+        part = sheet[top:, left : left + sheet.shape[1] // 3]
+        places = [(y, x) for y in range(part.shape[0] - 72) for x in range(60, 100)]
+        assert min(np.abs(part[y : y + 72, x : x + 112] - shown).mean() for y, x in places) < 0.01
+
+
+def test_evaluating_goes_on_past_a_result_that_is_not_finite(folder, capsys, monkeypatch):
+    def broken(model, photo, *args, **kwargs):
+        raise FloatingPointError("level 1: the decoded picture is not finite")
+
+    monkeypatch.setattr(evaluate, "use_compilation_cache", lambda: None)
+    monkeypatch.setattr(evaluate, "stylize", broken)
+    with pytest.raises(SystemExit) as end:
+        evaluate.main(["--contents", ".", "--styles", ".", "--model", "tiny.safetensors", "--size", "112"])
+    assert end.value.code == 1
+    assert capsys.readouterr().err.count("the decoded picture is not finite") == 9
+    assert Path("evaluation.jpg").exists()
 
 
 @pytest.mark.parametrize(
@@ -165,6 +234,8 @@ def test_evaluating_prints_a_table_and_draws_a_contact_sheet(folder, capsys, mon
         (["--contents", "a.png"], "there is no folder a.png"),
         (["--size", "32"], "is too small to be judged"),
         (["--output", "none/sheet.png"], "the output folder none does not exist"),
+        (["--output", "a.png"], "--output would overwrite a.png"),
+        (["--size", "-5"], "--size must lie between 0 and 2^31, not -5"),
         (["--levels", "9"], "level must be one of"),
         (["--model", "vgg99"], "there is no model called vgg99"),
     ],
@@ -194,6 +265,8 @@ def test_alpha_and_profile_go_through(folder):
 
 BAD = {
     "missing photo": (("--content", "none.jpg"), "there is no picture none.jpg"),
+    "missing photo into a folder": (("--content", "none.jpg", "--output", "."), "there is no picture none.jpg"),
+    "missing style": (("--style", "none.jpg"), "there is no picture none.jpg"),
     "not a picture": (("--content", "tiny.safetensors"), "tiny.safetensors is not a picture"),
     "truncated": (("--content", "truncated.jpg"), "truncated.jpg cannot be read as a picture"),
     "zero bytes": (("--content", "empty.jpg"), "empty.jpg is not a picture"),
@@ -209,9 +282,10 @@ BAD = {
     "more weights than styles": (("--style-weights", "1", "1"), "1 styles need as many --style-weights, not 2"),
     "negative weight": (("--style-weights", "-1"), "--style-weights must not be negative"),
     "zero weights": (("--style-weights", "0"), "--style-weights must not be negative, nor all 0"),
-    "negative size": (("--size", "-5"), "--size must lie between 0 and 2^32, not -5"),
-    "negative style size": (("--style-size", "-1"), "--style-size must lie between 0 and 2^32, not -1"),
+    "negative size": (("--size", "-5"), "--size must lie between 0 and 2^31, not -5"),
+    "negative style size": (("--style-size", "-1"), "--style-size must lie between 0 and 2^31, not -1"),
     "shrinkage 2": (("--shrinkage", "2"), "--shrinkage must lie between 0 and 1, not 2"),
+    "huge size": (("--size", str(2**31)), "--size must lie between 0 and 2^31"),
     "huge seed": (("--seed", str(2**63)), "--seed must lie between 0 and 2^32"),
     "the photo as output": (("--output", "photo.jpg"), "--output would overwrite photo.jpg"),
     "a style as output": (("--output", "./a.png"), "--output would overwrite a.png"),
@@ -296,6 +370,8 @@ def test_training_writes_a_model_that_stylizes(folder, photographs, capsys):
     assert "--steps 3" in record["command"]
     assert "--steps 2" in record["before"]["command"]
     assert "before" not in record["before"]
+    train.main([*words, "--levels", "2", "--steps", "3", "--init", "run/model.safetensors", "--output", "again"])
+    assert training_history("again/model.safetensors")["decoder2"]["before"] == record["before"]
     words = ["--style", "a.png", "--levels", "2", "1", "--model", "run/model.safetensors", "--output", "o.png"]
     stylize.main(["--content", "photo.jpg", *words])
     assert Image.open("o.png").size == (33, 21)

@@ -25,9 +25,9 @@ def test_every_picture_lies_in_its_cell_under_its_labels():
 
 
 def test_long_labels_are_cut_to_their_cell():
-    short, long = (contact_sheet([[None]], [""], [label], cell=40).rgb for label in ("wwww", "w" * 100))
-    assert short.shape == long.shape
-    assert (long[:, -8:] == 1).all()
+    sheet = contact_sheet([[None]], [""], ["w" * 100], cell=40).rgb
+    assert (sheet < 0.5).any()
+    assert (sheet[:, -8:] == 1).all()
 
 
 def test_labels_must_be_as_many_as_rows_and_columns():

@@ -63,7 +63,7 @@ def test_bad_sources_are_refused_in_one_sentence(tmp_path):
         data.open_source("photos")
     with pytest.raises(FileNotFoundError, match="there is no folder"):
         data.open_source(f"folder:{tmp_path}/nothing")
-    with pytest.raises(FileNotFoundError, match="holds no pictures"):
+    with pytest.raises(ValueError, match="holds no pictures"):
         data.open_source(f"folder:{tmp_path}")
     (tmp_path / "bad.jpg").write_text("no picture")
     with pytest.raises(ValueError, match=r"bad\.jpg is not a picture"):

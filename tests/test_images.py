@@ -217,3 +217,12 @@ def test_unknown_suffixes_are_refused_and_a_failed_write_leaves_the_old_file(tmp
     with pytest.raises(OSError, match="No space"):
         images.write(tmp_path / "p.png", images.Picture(picture(4, 4)))
     assert [p.read_text() for p in tmp_path.iterdir()] == ["old"]
+
+
+def test_pictures_too_large_for_their_format_are_refused(tmp_path):
+    wide = images.Picture(np.zeros((1, 16384, 3), np.float32))
+    with pytest.raises(ValueError, match=r"out\.webp would be 16384x1 pixels; \.webp holds 16383 at most"):
+        images.write(tmp_path / "out.webp", wide)
+    assert not list(tmp_path.iterdir())
+    images.write(tmp_path / "out.png", wide)
+    assert Image.open(tmp_path / "out.png").size == (16384, 1)

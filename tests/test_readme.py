@@ -15,6 +15,7 @@ from PIL import Image
 
 from uwct.cli import evaluate, measure, stylize, train
 from uwct.model import load
+from uwct.presets import PRESETS
 
 ROOT = Path(__file__).parents[1]
 # What makes the long commands short enough for a test, as README says beside them.
@@ -95,3 +96,11 @@ def test_every_picture_that_readme_shows_is_there_and_every_gallery_picture_is_s
     shown = {a or b for a, b in shown}
     assert all((ROOT / path).is_file() for path in shown)
     assert {f"examples/gallery/{path.name}" for path in (ROOT / "examples" / "gallery").iterdir()} <= shown
+
+
+def test_the_presets_are_what_readme_says():
+    rows = re.findall(r"^\| `(\w+)` \| ((?:\d: [\d.]+(?:, )?)+) \|", (ROOT / "README.md").read_text(), re.M)
+    assert dict(rows) == {
+        name: ", ".join(f"{level}: {alpha:g}" for level, alpha in zip(preset.levels, preset.alpha, strict=True))
+        for name, preset in PRESETS.items()
+    }

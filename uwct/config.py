@@ -77,7 +77,8 @@ class TrainConfig:
       bridge_steps: steps of learning relu_X_1 -> relu_(X-1)_1 before all others, so that decoder X starts from decoder
         X-1 (see bridge.py); 0 starts from what layers the two share.
       feature_weight: the paper's lambda, the weight of the feature loss beside the pixel loss.
-      dtype: what convolutions compute in, "float32" or "bfloat16"; parameters and losses are float32.
+      dtype: what convolutions, and Muon's orthogonalisation, compute in, "float32" or "bfloat16"; parameters and losses
+        are float32.
       seed: of the initial weights, the order of photographs, crops and flips.
     """
 

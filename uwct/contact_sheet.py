@@ -11,6 +11,12 @@ GAP = 8  # pixels between cells
 FONT_SIZE = 14
 
 
+def sheet_shape(rows: int, columns: int, cell: int) -> tuple[int, int]:
+    """The (height, width) in pixels of a contact sheet."""
+    line = FONT_SIZE + GAP
+    return rows * (cell + line + GAP) + line + GAP, columns * (cell + GAP) + GAP
+
+
 def contact_sheet(
     rows: Sequence[Sequence[Picture | None]], row_labels: Sequence[str], column_labels: Sequence[str], cell: int = 256
 ) -> Picture:
@@ -24,7 +30,7 @@ def contact_sheet(
         raise ValueError(f"{len(rows)} rows of {columns} pictures need as many labels, not {len(row_labels)}")
     font = ImageFont.load_default(FONT_SIZE)
     line = FONT_SIZE + GAP
-    sheet = Image.new("RGB", (columns * (cell + GAP) + GAP, len(rows) * (cell + line + GAP) + line + GAP), "white")
+    sheet = Image.new("RGB", sheet_shape(len(rows), columns, cell)[::-1], "white")
     pen = ImageDraw.Draw(sheet)
     for j, label in enumerate(column_labels):
         pen.text((GAP + j * (cell + GAP), GAP), _cut(label, cell, font), "black", font)

@@ -17,11 +17,7 @@ class PhotographFolder:
     """The pictures below a folder, in the order of their paths."""
 
     def __init__(self, folder: str | Path) -> None:
-        if not Path(folder).is_dir():
-            raise FileNotFoundError(f"there is no folder {folder}")
-        self.paths = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in images.READABLE)
-        if not self.paths:
-            raise FileNotFoundError(f"the folder {folder} holds no pictures ({', '.join(sorted(images.READABLE))})")
+        self.paths = images.pictures_in(Path(folder), recursive=True)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -31,7 +27,7 @@ class PhotographFolder:
 
 
 def open_source(data: str) -> PhotographFolder:
-    """Opens `folder:PATH`; raises ValueError for another form, FileNotFoundError without the folder or pictures."""
+    """Opens `folder:PATH`; raises ValueError for another form or no pictures, FileNotFoundError without folder."""
     kind, _, name = data.partition(":")
     if kind != "folder" or not name:
         raise ValueError(f"data must have the form folder:PATH, not {data!r}")

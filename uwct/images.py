@@ -18,6 +18,7 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
 READABLE = {*SUFFIXES, ".bmp", ".gif"}  # what is taken for a picture in a folder
 _PHOTOMETRIC, _MIN_IS_WHITE = 262, 0  # a TIFF tag, and its value for negatives, which Pillow turns at 8 bits only
+_LARGEST = {"JPEG": 65500, "WEBP": 16383}  # pixels a side
 _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95, "subsampling": 0},
     "WEBP": {"quality": 95},
@@ -97,10 +98,12 @@ def resize(picture: Picture, shape: tuple[int, int]) -> Picture:
 def write(path: str | os.PathLike[str], picture: Picture) -> None:
     """Writes a picture, clipped to [0, 1], in the format of the path's suffix; the file appears whole or not at all.
 
-    JPEG cannot hold alpha: there the picture is laid on white. Raises ValueError for an unknown suffix.
+    JPEG cannot hold alpha: there the picture is laid on white. Raises ValueError for an unknown suffix, or a picture
+    too large for its format.
     """
     path = Path(path)
     kind = file_format(path)
+    check_shape(path, picture.rgb.shape[:2])
     rgb, alpha = np.clip(picture.rgb, 0, 1), picture.alpha
     if alpha is not None and kind == "JPEG":
         rgb, alpha = rgb * alpha[..., None] + (1 - alpha[..., None]), None
@@ -133,6 +136,15 @@ def file_format(path: Path) -> str:
         return SUFFIXES[path.suffix.lower()]
     except KeyError:
         raise ValueError(f"{path} must end in one of {', '.join(SUFFIXES)}") from None
+
+
+def check_shape(path: Path, shape: tuple[int, int]) -> None:
+    """Raises ValueError when the format of the path's suffix cannot hold a picture of (height, width)."""
+    largest = _LARGEST.get(file_format(path))
+    if largest and max(shape) > largest:
+        raise ValueError(
+            f"{path} would be {shape[1]}x{shape[0]} pixels; {path.suffix} holds {largest} at most: use .png"
+        )
 
 
 def _write_whole(path: Path, data: bytes) -> None:

@@ -8,11 +8,33 @@ from typing import NoReturn
 import jax
 from safetensors import SafetensorError
 
+# What the library raises about what it was given, and what a computer too small for it does.
+FAULTS = (ValueError, OSError, FloatingPointError, SafetensorError, MemoryError, jax.errors.JaxRuntimeError)
 
-def fail(sentence: str) -> NoReturn:
+
+def sentence(fault: BaseException) -> str:
+    """One line that says what is wrong; raises the fault again when it is none of the input's."""
+    if isinstance(fault, MemoryError):
+        return "there is not enough memory; try a smaller size"
+    if isinstance(fault, jax.errors.JaxRuntimeError):
+        if "RESOURCE_EXHAUSTED" not in str(fault):
+            raise fault
+        return "the device has not enough memory; try a smaller size"
+    return " ".join(str(fault).split())
+
+
+def fail(text: str) -> NoReturn:
     """One line on stderr, exit code 2."""
-    print("error: " + " ".join(sentence.split()), file=sys.stderr)
+    print(f"error: {text}", file=sys.stderr)
     sys.exit(2)
+
+
+def fail_partly(faults: list[str]) -> None:
+    """What could not be done of several things, a line each on stderr, exit code 1; nothing if all was done."""
+    for fault in faults:
+        print(f"error: {fault}", file=sys.stderr)
+    if faults:
+        sys.exit(1)
 
 
 @contextmanager
@@ -20,14 +42,8 @@ def one_sentence() -> Iterator[None]:
     """Turns the library's errors about what it was given into one line on stderr and exit code 2."""
     try:
         yield
-    except MemoryError:
-        fail("there is not enough memory; try a smaller size")
-    except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        fail("the device has not enough memory; try a smaller size")
-    except (ValueError, OSError, FloatingPointError, SafetensorError) as error:
-        fail(str(error))
+    except FAULTS as fault:
+        fail(sentence(fault))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)

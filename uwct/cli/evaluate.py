@@ -12,27 +12,33 @@ from jax import Array
 
 from uwct import images
 from uwct.cli.cache import use_compilation_cache
-from uwct.cli.errors import one_sentence
+from uwct.cli.errors import FAULTS, fail_partly, one_sentence, sentence
 from uwct.cli.look import Look
-from uwct.contact_sheet import contact_sheet
+from uwct.cli.plan import check_outputs
+from uwct.cli.sizes import check_size, sized
+from uwct.contact_sheet import contact_sheet, sheet_shape
 from uwct.evaluation import SMALLEST, Judge, content_distance, load_judge, statistics, style_distance
 from uwct.images import Picture
-from uwct.model import load
-from uwct.presets import TRANSFORMS
-from uwct.transfer import encode_style, stylize
+from uwct.model import Model, load
+from uwct.presets import TRANSFORMS, Preset
+from uwct.statistics import Moments
+from uwct.transfer import Style, encode_style, stylize
 
 HELP = """Stylize every photo of one folder in the manner of every picture of another, and measure the results.
 
-Two numbers a picture, each from two pretrained networks, VGG-16 and AlexNet, and smaller is nearer: the style distance
-(how far the statistics of the result's features are from the style's, as a fraction) and the content distance (LPIPS,
-how different people would find the result from the photo). No setting is best at both; compare settings, or models,
-that are equal in one. Also the seconds that each picture took; the first of every size includes compilation. The
-contact sheet shows all results, with the photos to their left and the styles above.
+Two numbers a picture, smaller is nearer, as each of two pretrained networks sees it: the style distance (how far the
+statistics of the result's features are from the style's, as a fraction) and the content distance (LPIPS, how different
+people would find the result from the photo). VGG-16 is also the network that stylizes; AlexNet is independent. No
+setting is best at both; compare settings, or models, that are equal in one. Also the seconds that each picture took;
+the first of every size includes compilation. The contact sheet shows all results, with the photos to their left and
+the styles above.
 
 Example:
   uwct evaluate --contents examples/photos --styles examples/styles --size 128 --output sheet.jpg"""
 
 JUDGES = {"vgg16": "VGG-16", "alexnet": "AlexNet"}
+KINDS = ("style distance", "LPIPS")
+CELL = 256  # pixels a side of a picture on the sheet
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,68 +65,84 @@ def main(argv: list[str] | None = None, prog: str = "uwct evaluate") -> None:
     arguments = tyro.cli(Arguments, args=argv, prog=prog, description=HELP)
     use_compilation_cache()
     with one_sentence():
-        evaluate(arguments)
+        failures = evaluate(arguments)
+    fail_partly(failures)
 
 
-def evaluate(arguments: Arguments) -> None:
-    """Prints a Markdown table, a row a picture and their mean, and writes the contact sheet."""
+def evaluate(arguments: Arguments) -> list[str]:
+    """Prints a Markdown table, a row a picture and their mean, and writes the contact sheet; returns what failed."""
     look, model = arguments.look.resolve(), load(arguments.model, dtype=arguments.dtype)
     model.check_levels(look.levels)
-    images.file_format(arguments.output)
-    images.check_folder(arguments.output.parent)
+    check_size("--size", arguments.size)
     contents, styles = (images.pictures_in(folder) for folder in (arguments.contents, arguments.styles))
-    photos = [sized(path, arguments.size) for path in contents]
-    paintings = [sized(path, arguments.size) for path in styles]
+    check_outputs([arguments.output], [*contents, *styles])
+    images.check_folder(arguments.output.parent)
+    images.check_shape(arguments.output, sheet_shape(1 + len(contents), 1 + len(styles), CELL))
+    photos = [judged(path, arguments.size) for path in contents]
     judges = [load_judge(name) for name in JUDGES]
-    references = [[statistics(judge, painting.rgb) for judge in judges] for painting in paintings]
-    encoded = [encode_style(model, jnp.asarray(resized(path, look.style_size).rgb)) for path in styles]
-    names = [f"{kind} ({judge})" for judge in JUDGES.values() for kind in ("style distance", "LPIPS")]
-    print(f"| content | style | {' | '.join(names)} | seconds |\n| --- | --- {'| --- ' * (len(names) + 1)}|")
-    rows: list[list[Picture | None]] = [[None, *paintings]]
-    table = []
-    for path, photo in zip(contents, photos, strict=True):
-        rows.append([photo])
-        for style_path, style, reference in zip(styles, encoded, references, strict=True):
-            start = time.perf_counter()
-            content = jnp.asarray(photo.rgb)
-            transform = TRANSFORMS[look.transform]
-            result = stylize(
-                model, content, style, look.levels, look.alpha, transform=transform, shrinkage=look.shrinkage
-            )
-            picture = Picture(np.clip(np.asarray(result), 0, 1))
-            seconds = time.perf_counter() - start
-            numbers = [*measure(judges, reference, content, jnp.asarray(picture.rgb)), seconds]
-            print(row(path.stem, style_path.stem, numbers), flush=True)
+    print(row("content", "style", [f"{kind} ({judge})" for judge in JUDGES.values() for kind in KINDS], "seconds"))
+    print("| --- " * (3 + len(JUDGES) * len(KINDS)) + "|")
+    cells: list[list[Picture | None]] = [[None]]
+    cells += [[reduced(photo)] for photo in photos]
+    table, failures = [], []
+    for path in styles:
+        painting = judged(path, arguments.size)
+        cells[0].append(reduced(painting))
+        references = [statistics(judge, jnp.asarray(painting.rgb)) for judge in judges]
+        style = encode_style(model, jnp.asarray(sized(path, "--style-size", look.style_size)[1].rgb))
+        for content, photo, line in zip(contents, photos, cells[1:], strict=True):
+            try:
+                result, seconds = timed(model, jnp.asarray(photo.rgb), style, look)
+            except FAULTS as fault:
+                failures.append(f"{content} in the manner of {path}: {sentence(fault)}")
+                line.append(None)
+                continue
+            numbers = [*measure(judges, references, jnp.asarray(photo.rgb), jnp.asarray(result.rgb)), seconds]
+            print(numbered_row(content.stem, path.stem, numbers), flush=True)
             table.append(numbers)
-            rows[-1].append(picture)
-    print(row("**mean**", "", list(np.mean(table, axis=0))))
+            line.append(reduced(result))
+    if table:
+        print(numbered_row("**mean**", "", list(np.mean(table, axis=0))))
     labels = ["", *(path.stem for path in contents)]
-    images.write(arguments.output, contact_sheet(rows, labels, ["", *(path.stem for path in styles)]))
+    images.write(arguments.output, contact_sheet(cells, labels, ["", *(path.stem for path in styles)], CELL))
+    return failures
 
 
-def sized(path: Path, long_side: int) -> Picture:
+def judged(path: Path, long_side: int) -> Picture:
     """A picture at that long side; raises ValueError when it is too small to be judged."""
-    picture = resized(path, long_side)
+    _, picture = sized(path, "--size", long_side)
     if min(picture.rgb.shape[:2]) < SMALLEST:
-        raise ValueError(f"{path} at {picture.size} pixels is too small to be judged: {SMALLEST} are needed")
+        raise ValueError(f"{path} at {picture.size} pixels is too small to be judged: {SMALLEST} are needed a side")
     return picture
 
 
-def resized(path: Path, long_side: int) -> Picture:
-    """A picture at that long side; 0 keeps its own."""
-    picture = images.read(path)
-    return images.resize(picture, images.fitted(picture, long_side))
+def reduced(picture: Picture) -> Picture:
+    """As small as the sheet shows it, so that thousands fit in memory."""
+    return images.resize(picture, images.fitted(picture, min(CELL, max(picture.rgb.shape[:2]))))
 
 
-def measure(judges: list[Judge], reference: list[list[object]], photo: Array, picture: Array) -> list[float]:
+def timed(model: Model, photo: Array, style: Style, look: Preset) -> tuple[Picture, float]:
+    """The stylized photo, clipped, and the seconds that it took."""
+    start = time.perf_counter()
+    transform = TRANSFORMS[look.transform]
+    result = stylize(model, photo, style, look.levels, look.alpha, transform=transform, shrinkage=look.shrinkage)
+    picture = Picture(np.clip(np.asarray(result), 0, 1))
+    return picture, time.perf_counter() - start
+
+
+def measure(judges: list[Judge], references: list[list[Moments]], photo: Array, picture: Array) -> list[float]:
     """Style and content distance by each judge, in the order of the table."""
     numbers = []
-    for judge, moments_of_style in zip(judges, reference, strict=True):
-        numbers.append(float(style_distance(statistics(judge, picture), moments_of_style)))
+    for judge, reference in zip(judges, references, strict=True):
+        numbers.append(float(style_distance(statistics(judge, picture), reference)))
         numbers.append(float(content_distance(judge, photo, picture)))
     return numbers
 
 
-def row(content: str, style: str, numbers: list[float]) -> str:
+def row(content: str, style: str, cells: list[str], seconds: str) -> str:
+    return f"| {content} | {style} | {' | '.join(cells)} | {seconds} |"
+
+
+def numbered_row(content: str, style: str, numbers: list[float]) -> str:
     *distances, seconds = numbers
-    return f"| {content} | {style} | {' | '.join(f'{d:.3f}' for d in distances)} | {seconds:.1f} |"
+    return row(content, style, [f"{distance:.3f}" for distance in distances], f"{seconds:.1f}")

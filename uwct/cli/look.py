@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from uwct.cli.sizes import check_size
 from uwct.presets import PRESETS, Preset
 from uwct.vgg import check_level
 
@@ -26,7 +27,8 @@ class Look:
     """Which of the five levels to use, in any order; they always run from the deepest (5) to the shallowest (1). Deep
     levels bring the style's strokes and larger patterns, shallow ones its colors and fine texture."""
     alpha: Annotated[tuple[float, ...] | None, tyro.conf.arg(metavar=NUMBERS, help_behavior_hint=PRESETS_OWN)] = None
-    """Strength from 0 (the photo's own look) to 1 (all style): one number, or one a level in the order of --levels."""
+    """Strength from 0 (the photo's own look) to 1 (all style): one number, or one a level in the order of --levels.
+    A level that the preset does not use takes the strength of its deepest."""
     style_size: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint=PRESETS_OWN)] = None
     """Long side in pixels to which the style is resized; larger makes its patterns larger; 0 keeps it as it is."""
     transform: Annotated[
@@ -49,8 +51,7 @@ class Look:
         for level in levels:
             check_level(level)
         style_size = preset.style_size if self.style_size is None else self.style_size
-        if not 0 <= style_size < 2**32:
-            raise ValueError(f"--style-size must lie between 0 and 2^32, not {style_size}")
+        check_size("--style-size", style_size)
         shrinkage = preset.shrinkage if self.shrinkage is None else self.shrinkage
         if not 0 <= shrinkage <= 1:
             raise ValueError(f"--shrinkage must lie between 0 and 1, not {shrinkage:g}")
@@ -59,7 +60,7 @@ class Look:
         return Preset(tuple(strengths), tuple(strengths.values()), style_size, transform, shrinkage)
 
     def _alphas(self, levels: tuple[int, ...]) -> tuple[float, ...]:
-        """One alpha for each of the levels: as given, or as the preset has them for its own levels."""
+        """One alpha a level: as given, or the preset's; levels that it lacks take that of its deepest."""
         preset = PRESETS[self.preset]
         if self.alpha is None:
             strengths = dict(zip(preset.levels, preset.alpha, strict=True))

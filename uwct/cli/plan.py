@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from uwct import images
@@ -23,13 +23,23 @@ def plan(content: Path | None, styles: Sequence[Path], output: Path | None) -> l
     `content` is a picture, a folder, or None for a texture; `styles` are pictures to mix, or one folder of pictures to
     use in turn; `output` is a file, a folder, or None for a file named after content and style.
     """
-    folders = [path for path in (content, *styles) if path is not None and path.is_dir()]
+    named = [path for path in (content, *styles) if path is not None]
+    for path in named:
+        if not path.exists():
+            raise FileNotFoundError(f"there is no picture {path}")
+    folders = [path for path in named if path.is_dir()]
     jobs = plan_folder(content, styles, output, folders) if folders else [plan_picture(content, styles, output)]
-    for job in jobs:
-        for given in (job.content, *job.styles):
-            if given is not None and job.output.resolve() == given.resolve():
-                raise ValueError(f"--output would overwrite {given}; give another name")
+    inputs = {given for job in jobs for given in (job.content, *job.styles) if given is not None}
+    check_outputs((job.output for job in jobs), inputs)
     return jobs
+
+
+def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Raises ValueError for an output that is an input too."""
+    given = {path.resolve(): path for path in inputs}
+    for output in outputs:
+        if output.resolve() in given:
+            raise ValueError(f"--output would overwrite {given[output.resolve()]}; give another name")
 
 
 def plan_picture(content: Path | None, styles: Sequence[Path], output: Path | None) -> Job:
@@ -54,11 +64,11 @@ def plan_folder(
     images.check_folder(output)
     if output.resolve() in [folder.resolve() for folder in folders]:
         raise ValueError(f"--output must be another folder than --content and --style, not {output}")
+    if any(style.is_dir() and style.resolve() in output.resolve().parents for style in styles):
+        raise ValueError(f"--output must lie outside the folder of styles, which is searched whole, not in {output}")
     contents = images.pictures_in(content) if content and content.is_dir() else [content]
     jobs = [
-        Job(photo, paths, output / output_name(photo, style))
-        for style, paths in mixtures(styles).items()
-        for photo in contents
+        Job(photo, paths, output / output_name(photo, style)) for style, paths in mixtures(styles) for photo in contents
     ]
     (path, count), *_ = Counter(job.output for job in jobs).most_common(1)
     if count > 1:
@@ -66,15 +76,15 @@ def plan_folder(
     return jobs
 
 
-def mixtures(styles: Sequence[Path]) -> dict[str, tuple[Path, ...]]:
-    """The styles to use in turn, each a mixture of pictures, by the name to add to their outputs, if any."""
+def mixtures(styles: Sequence[Path]) -> list[tuple[str, tuple[Path, ...]]]:
+    """The styles to use in turn: the name to add to their outputs, if any, and the pictures to mix."""
     if not any(path.is_dir() for path in styles):
-        return {"": tuple(styles)}
+        return [("", tuple(styles))]
     if len(styles) > 1:
         raise ValueError("a folder as --style must be the only one; mixtures are made of pictures")
     (folder,) = styles
     pictures = images.pictures_in(folder, recursive=True)
-    return {"_".join(picture.relative_to(folder).with_suffix("").parts): (picture,) for picture in pictures}
+    return [("_".join(picture.relative_to(folder).with_suffix("").parts), (picture,)) for picture in pictures]
 
 
 def output_name(photo: Path | None, style: str) -> str:

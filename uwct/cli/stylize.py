@@ -1,7 +1,6 @@
 """`python stylize.py`, also installed as `uwct stylize`."""
 
 import dataclasses
-import sys
 import time
 from itertools import groupby
 from pathlib import Path
@@ -10,29 +9,26 @@ from typing import Annotated, Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-import psutil
 import tyro
 from tqdm import tqdm
 
 from uwct import images
 from uwct.cli.cache import use_compilation_cache
-from uwct.cli.errors import one_sentence
+from uwct.cli.errors import FAULTS, fail_partly, one_sentence, sentence
 from uwct.cli.look import NUMBERS, Look
 from uwct.cli.plan import Job, plan
+from uwct.cli.sizes import check_memory, check_size, sized
 from uwct.model import Model, load
 from uwct.presets import TRANSFORMS, Preset
 from uwct.transfer import Style, encode_style, stylize, synthesize
-
-# What the widest layers of VGG need on the CPU, measured at 2 megapixels in float32 (1,280), and some to spare.
-BYTES_PER_PIXEL = 1400
-
 
 HELP = """Paint a photo in the manner of any picture.
 
 The method, WCT (whitening and coloring transform), looks at both pictures through a pretrained image network. It
 removes from the photo's features the mean and the correlations that make up its look (whitening), puts those of the
 style picture in their place (coloring), and turns the features back into a picture. It can do so at five levels of the
-network, from coarse (5: strokes and composition) to fine (1: colors). Nothing is trained per style.
+network, from coarse (5: strokes and composition) to fine (1: colors). Nothing is trained per style. The presets use a
+gentler relative of it (--transform monge, --shrinkage); --transform wct --shrinkage 0 is the method itself.
 
 Examples:
   python stylize.py --content examples/photos/cat.jpg --style examples/styles/strokes.jpg --output out.png
@@ -79,10 +75,7 @@ def main(argv: list[str] | None = None, prog: str = "stylize.py") -> None:
         check(arguments)
         jobs = plan(arguments.content, style_paths(arguments), arguments.output)
         failures = run(arguments, jobs)
-    for failure in failures:
-        print(f"error: {failure}", file=sys.stderr)
-    if failures:
-        sys.exit(1)
+    fail_partly(failures)
 
 
 def check(arguments: Arguments) -> None:
@@ -96,9 +89,9 @@ def check(arguments: Arguments) -> None:
             raise ValueError(f"{len(styles)} styles need as many --style-weights, not {len(weights)}")
         if min(weights) < 0 or not 0 < sum(weights) < np.inf:
             raise ValueError(f"--style-weights must not be negative, nor all 0, not {list(weights)}")
-    for name in ("size", "seed"):
-        if not 0 <= getattr(arguments, name) < 2**32:
-            raise ValueError(f"--{name} must lie between 0 and 2^32, not {getattr(arguments, name)}")
+    check_size("--size", arguments.size)
+    if not 0 <= arguments.seed < 2**32:
+        raise ValueError(f"--seed must lie between 0 and 2^32, not {arguments.seed}")
     if arguments.texture == (arguments.content is not None):
         raise ValueError("give either --content or --texture")
 
@@ -109,28 +102,35 @@ def style_paths(arguments: Arguments) -> list[Path]:
 
 
 def run(arguments: Arguments, jobs: list[Job]) -> list[str]:
-    """Does every job; a bad picture among several is passed over and named, once, in the list returned."""
+    """Does every job; a bad picture among several is passed over, and what was wrong with it is returned."""
     look = arguments.look.resolve()
     model = load(arguments.model, dtype=arguments.dtype)
     model.check_levels(look.levels)
-    failures: dict[str, None] = {}
+    failures: list[str] = []
     with tqdm(total=len(jobs), unit="picture", disable=len(jobs) == 1) as bar:
         for paths, group in groupby(jobs, key=lambda job: job.styles):
-            styles: list[Style] | None = None
-            for job in group:
+            of_style = list(group)
+            try:
+                styles = [encode(path, model, look) for path in paths]
+            except FAULTS as fault:
+                if len(jobs) == 1:
+                    raise
+                failures.append(sentence(fault))
+                bar.update(len(of_style))
+                continue
+            for job in of_style:
                 start = time.perf_counter()
                 try:
-                    styles = styles or [encode(path, model, look) for path in paths]
                     picture, before = paint(arguments, look, model, styles, job.content)
                     images.write(job.output, picture)
-                except (ValueError, OSError, FloatingPointError) as error:
+                except FAULTS as fault:
                     if len(jobs) == 1:
                         raise
-                    failures[str(error)] = None
+                    failures.append(f"{job.output}: {sentence(fault)}")
                 else:
                     tqdm.write(report(arguments, look, job, before, picture.size, time.perf_counter() - start))
                 bar.update()
-    return list(failures)
+    return failures
 
 
 def report(arguments: Arguments, look: Preset, job: Job, before: str, after: str, seconds: float) -> str:
@@ -145,10 +145,8 @@ def report(arguments: Arguments, look: Preset, job: Job, before: str, after: str
 
 def encode(path: Path, model: Model, look: Preset) -> Style:
     """The moments of a style picture."""
-    picture = images.read(path)
-    shape = images.fitted(picture, look.style_size)
-    check_memory(str(path), "--style-size", *shape)
-    return encode_style(model, jnp.asarray(images.resize(picture, shape).rgb))
+    _, picture = sized(path, "--style-size", look.style_size)
+    return encode_style(model, jnp.asarray(picture.rgb))
 
 
 def paint(
@@ -164,20 +162,6 @@ def paint(
         key = jax.random.key(arguments.seed)
         texture = synthesize(model, styles, (side, side), key, look.levels, look.alpha, **how)
         return images.Picture(np.asarray(texture)), f"{side}x{side}"
-    picture = images.read(content)
-    shape = images.fitted(picture, arguments.size)
-    check_memory(str(content), "--size", *shape)
-    resized = images.resize(picture, shape)
+    picture, resized = sized(content, "--size", arguments.size)
     rgb = stylize(model, jnp.asarray(resized.rgb), styles, look.levels, look.alpha, **how)
     return dataclasses.replace(resized, rgb=np.asarray(rgb)), picture.size
-
-
-def check_memory(name: str, option: str, height: int, width: int) -> None:
-    """Raises ValueError for a picture that would not fit in this computer's free memory (on a GPU, JAX says so)."""
-    needed, free = BYTES_PER_PIXEL * height * width, psutil.virtual_memory().available
-    if jax.default_backend() == "cpu" and needed > free:
-        side = int(max(height, width) * (free / needed) ** 0.5 * 0.9)
-        raise ValueError(
-            f"{name} at {width}x{height} pixels needs about {needed / 2**30:.1f} GiB of memory, "
-            f"of which {free / 2**30:.1f} are free; make it smaller with {option} {side}"
-        )

@@ -86,9 +86,8 @@ def train(arguments: Arguments, command: str) -> None:
         decoder = train_level(model, photographs, level, arguments)
         model = model.replace(params={**model.params, f"decoder{level}": decoder})
         record: dict[str, Any] = {"command": command, "date": datetime.date.today().isoformat()}
-        before = history.get(f"decoder{level}")
-        if before and before["command"] != command and not arguments.config.bridge_steps:
-            record["before"] = before  # what this decoder started from
+        if before := origin(history.get(f"decoder{level}"), command, arguments.config):
+            record["before"] = before
         history[f"decoder{level}"] = record
         save(model, path, history)
         if test:
@@ -126,6 +125,13 @@ def start(arguments: Arguments, path: Path) -> tuple[models.Model, dict[str, Any
             params |= {key: value for key, value in donor.params.items() if key != "encoder"}
             history |= models.training_history(name)
     return model.replace(params=params, dtype=arguments.config.dtype), history
+
+
+def origin(before: dict[str, Any] | None, command: str, config: TrainConfig) -> Any:
+    """The record of what a decoder's training started from: that of the decoder there was, if it was gone on from."""
+    if before is None or config.bridge_steps or config.optimizer == "least-squares":
+        return None
+    return before.get("before") if before["command"] == command else before
 
 
 def save(model: models.Model, path: Path, history: dict[str, Any]) -> None:
