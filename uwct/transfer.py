@@ -21,7 +21,8 @@ from uwct.statistics import Moments, moments, shrink
 from uwct.transforms import wct
 from uwct.vgg import stride
 
-COARSE_TO_FINE = LEVELS[::-1]
+# The default levels, coarse to fine. The paper adds level 5 before them, which dissolves the photo's shapes.
+COARSE_TO_FINE = (4, 3, 2, 1)
 Transform = Callable[[Moments, Moments], Affine]
 
 
