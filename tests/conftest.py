@@ -8,7 +8,7 @@ from hypothesis import settings
 from PIL import Image
 
 from uwct.config import LEVELS, ModelConfig
-from uwct.model import Model, init_decoder
+from uwct.model import Model, init_decoder, save
 from uwct.vgg import Encoder
 
 jax.config.update("jax_num_cpu_devices", 2)
@@ -55,3 +55,15 @@ def photographs(tmp_path):
     for i in range(8):
         Image.fromarray(np.uint8(255 * picture(40 + 3 * i, 52 - i, seed=i))).save(folder / f"{i}.jpg", quality=95)
     return folder
+
+
+@pytest.fixture
+def folder(tmp_path, tiny_model, monkeypatch):
+    """A working directory with a photo, two styles and a model, and a compilation cache of its own."""
+    monkeypatch.chdir(tmp_path)
+    for command in ("stylize", "evaluate"):
+        monkeypatch.setattr(f"uwct.cli.{command}.use_compilation_cache", lambda: None)
+    for name, seed in (("photo.jpg", 1), ("a.png", 2), ("b.png", 3)):
+        Image.fromarray(np.uint8(255 * picture(20 + seed, 33, seed))).save(name)
+    save(tiny_model, "tiny.safetensors")
+    return tmp_path
