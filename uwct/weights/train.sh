@@ -16,8 +16,9 @@ train --levels 3 --steps 6000 --batch 4 $muon --learning-rate 0.005 "${@}"
 train --levels 1 --steps 100 --batch 16 --optimizer least-squares "${@}"
 train --levels 4 --bridge-steps 2000 --steps 3000 --batch 8 $muon --learning-rate 0.004 "${@}"
 
-# On from there: levels 4 and 2 again, and level 5 from the better level 4.
+# On from there: levels 4, 2 and 3 again, and level 5 from the better level 4.
 again="$muon --learning-rate 0.003 --batch 8 --init runs/half/model.safetensors --output runs/half2"
 train --levels 4 --steps 6000 $again "${@}"
 train --levels 5 --bridge-steps 4000 --steps 8000 $again "${@}"
 train --levels 2 --steps 2500 $again "${@}"
+train --levels 3 --steps 1800 $again "${@}"
