@@ -4,16 +4,19 @@ from conftest import picture
 from PIL import Image
 
 from uwct import data
+from uwct.parallel import Devices
+from uwct.photographs import PhotographFolder
 
 
-def take(iterator, count):
+def take(batches, count):
+    iterator = iter(batches)
     return [next(iterator) for _ in range(count)]
 
 
 def test_batches_are_random_crops_the_same_for_the_same_seed(photographs):
-    source = data.open_source(f"folder:{photographs}")
+    reader = data.Reader(PhotographFolder(photographs))
     first, again, other = (
-        np.stack(take(data.train_batches(source, batch=3, crop=16, seed=seed), 4)) for seed in (0, 0, 1)
+        np.stack(take(data.train_batches(reader, batch=3, crop=16, seed=seed), 4)) for seed in (0, 0, 1)
     )
     assert first.shape == (4, 3, 16, 16, 3)
     assert first.dtype == np.uint8
@@ -24,10 +27,9 @@ def test_batches_are_random_crops_the_same_for_the_same_seed(photographs):
 def test_every_epoch_shows_every_photograph(tmp_path):
     for i in range(6):
         Image.new("RGB", (20, 20), (40 * i, 0, 0)).save(tmp_path / f"{i}.png")
-    batches = data.train_batches(data.PhotographFolder(tmp_path), batch=3, crop=16)
-    for _ in range(3):
-        shown = sorted(int(crop[0, 0, 0]) for batch in take(batches, 2) for crop in batch)
-        assert shown == [0, 40, 80, 120, 160, 200]
+    batches = take(data.train_batches(data.Reader(PhotographFolder(tmp_path)), batch=3, crop=16), 6)
+    for epoch in (batches[:2], batches[2:4], batches[4:]):
+        assert sorted(int(crop[0, 0, 0]) for batch in epoch for crop in batch) == [0, 40, 80, 120, 160, 200]
 
 
 def test_crops_come_from_the_photograph_flipped_or_not():
@@ -52,19 +54,55 @@ def test_small_photographs_are_enlarged_and_short_side_resizes():
 
 
 def test_evaluation_takes_central_crops_in_order(photographs):
-    source = data.open_source(f"folder:{photographs}")
-    batches = list(data.evaluation_batches(source, batch=3, crop=32, count=5))
+    source = PhotographFolder(photographs)
+    batches = list(data.evaluation_batches(data.Reader(source, 5), batch=3, crop=32))
     assert [len(batch) for batch in batches] == [3, 2]
     np.testing.assert_array_equal(batches[1][1], data.center_crop(source[4], 32))
 
 
-def test_bad_sources_are_refused_in_one_sentence(tmp_path):
-    with pytest.raises(ValueError, match="must have the form folder:PATH, not 'photos'"):
-        data.open_source("photos")
-    with pytest.raises(FileNotFoundError, match="there is no folder"):
-        data.open_source(f"folder:{tmp_path}/nothing")
-    with pytest.raises(ValueError, match="holds no pictures"):
-        data.open_source(f"folder:{tmp_path}")
-    (tmp_path / "bad.jpg").write_text("no picture")
-    with pytest.raises(ValueError, match=r"bad\.jpg is not a picture"):
-        data.open_source(f"folder:{tmp_path}")[0]
+def test_unreadable_photographs_are_passed_over_and_remembered(photographs):
+    (photographs / "3.jpg").write_bytes((photographs / "3.jpg").read_bytes()[:300])
+    (photographs / "5.jpg").write_text("no picture")
+    reader = data.Reader(PhotographFolder(photographs))
+    batches = take(data.train_batches(reader, batch=3, crop=16), 8)
+    assert {len(batch) for batch in batches} == {3}
+    assert set(reader.faults) == {3, 5}
+    assert "5.jpg is not a picture" in reader.faults[5]
+    assert sum(map(len, data.evaluation_batches(data.Reader(PhotographFolder(photographs)), batch=3, crop=16))) == 6
+
+
+def test_no_readable_photograph_at_all_is_an_error_not_an_endless_search(tmp_path):
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / name).write_text("no picture")
+    with pytest.raises(ValueError, match=r"none of 2 photographs can be read: .*is not a picture"):
+        take(data.train_batches(data.Reader(PhotographFolder(tmp_path)), batch=1, crop=16), 1)
+
+
+def test_shares_of_processes_are_apart_and_complete(photographs, monkeypatch):
+    source = PhotographFolder(photographs)
+    monkeypatch.setattr("jax.process_count", lambda: 3)
+    shares = []
+    for index in range(3):
+        monkeypatch.setattr("jax.process_index", lambda index=index: index)
+        reader = data.Reader(source)
+        shares.append([reader(i) for i in range(len(reader))])
+    assert sorted(map(len, shares)) == [2, 3, 3]
+    for index, share in enumerate(shares):
+        for i, photograph in enumerate(share):
+            np.testing.assert_array_equal(photograph, source[3 * i + index])
+    with pytest.raises(ValueError, match="2 photographs cannot be shared between 3 processes"):
+        data.Reader(source, 2)
+
+
+def test_batches_on_devices_resume_after_the_last_one_taken(photographs):
+    """The pipeline reads ahead; its position must be that of what was taken, not of what was read."""
+    batches = data.train_batches(data.Reader(PhotographFolder(photographs)), batch=4, crop=16)
+    plain = take(batches, 6)
+    ahead = data.on_device(batches, Devices.all().split)
+    taken = [np.asarray(next(ahead)) for _ in range(3)]
+    state = ahead.get_state()
+    assert taken[0].shape == (2, 2, 16, 16, 3)
+    resumed = data.on_device(batches, Devices.all().split)
+    resumed.set_state(state)
+    taken += [np.asarray(next(resumed)) for _ in range(3)]
+    np.testing.assert_array_equal(np.stack(taken).reshape(np.shape(plain)), plain)

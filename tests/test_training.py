@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from conftest import picture
 
-from uwct import data, training
+from uwct import training
 from uwct.bridge import bridge_loss, init_bridge, join
-from uwct.checkpoints import Checkpoints
-from uwct.config import TrainConfig
+from uwct.config import RECIPES, TrainConfig
 from uwct.least_squares import solve_linear_decoder
 from uwct.model import init_decoder
+from uwct.parallel import Devices
 from uwct.vgg import Decoder
 
-CONFIG = TrainConfig("folder:x", steps=10, batch=4, crop=16, learning_rate=1e-2, warmup=2, dtype="float32")
+CONFIG = TrainConfig(steps=10, batch=4, crop=16, learning_rate=1e-2, schedule="cosine", warmup=2, dtype="float32")
 PICTURES = np.uint8(255 * np.stack([picture(16, 16, seed) for seed in range(4)]))
 
 
@@ -25,11 +25,19 @@ def fresh_state(model, level, config=CONFIG):
 
 
 def loss_of(level):
-    return partial(training.reconstruction_loss, level=level, feature_weight=1.0)
+    return partial(training.reconstruction_loss, level=level)
 
 
-def final(states):
-    return list(states)[-1]
+def devices(count=1):
+    return Devices(jax.local_devices()[:count])
+
+
+def train(state, model, pictures=PICTURES, *, loss, config=CONFIG, on=None):
+    """Every (state, metrics) of a run on the same pictures; states after the first are the last one's."""
+    on = on or devices()
+    batches = itertools.repeat(jax.device_put(pictures.reshape(len(on.local), -1, *pictures.shape[1:]), on.split))
+    state = on.replicate(jax.tree.map(jnp.array, state))  # a copy: steps donate their state
+    return list(training.run(state, model, batches, loss=loss, config=config, devices=on))
 
 
 def test_the_loss_is_the_papers_with_each_term_over_its_variance(tiny_model):
@@ -49,8 +57,7 @@ def test_training_lowers_the_loss_and_leaves_the_encoder_alone(tiny_model, optim
     config = dataclasses.replace(CONFIG, steps=60, optimizer=optimizer)
     before = jax.tree.map(np.array, tiny_model.params)
     state = fresh_state(tiny_model, 2, config)
-    run = training.run(state, tiny_model, itertools.repeat(PICTURES), loss=loss_of(2), config=config)
-    losses = [float(metrics["loss"]) for _, metrics in run]
+    losses = [float(metrics["loss"]) for _, metrics in train(state, tiny_model, loss=loss_of(2), config=config)]
     assert len(losses) == 60
     assert losses[-1] < 0.3 * losses[0]
     jax.tree.map(np.testing.assert_array_equal, tiny_model.params, before)
@@ -77,11 +84,8 @@ def test_muon_orthogonalises_kernels_as_matrices(tiny_model):
 def test_two_devices_give_the_parameters_of_one(tiny_model):
     assert jax.local_device_count() == 2
     results = []
-    for devices in (1, 2):
-        step = training.parallel_step(loss_of(2), CONFIG, devices)
-        state = fresh_state(tiny_model, 2)
-        for _ in range(10):
-            state, metrics = step(state, tiny_model, PICTURES)
+    for count in (1, 2):
+        state, metrics = train(fresh_state(tiny_model, 2), tiny_model, loss=loss_of(2), on=devices(count))[-1]
         results.append((jax.tree.map(np.asarray, state.params), float(metrics["loss"])))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), results[0][0], results[1][0])
     assert results[0][1] == pytest.approx(results[1][1], rel=1e-4)
@@ -89,19 +93,15 @@ def test_two_devices_give_the_parameters_of_one(tiny_model):
 
 def test_a_batch_that_devices_cannot_share_is_refused():
     with pytest.raises(ValueError, match="batch 3 cannot be split over 2 devices"):
-        training.parallel_step(loss_of(1), dataclasses.replace(CONFIG, batch=3), 2)
+        devices(2).share(3)
+    assert devices(2).share(4) == 4
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_step_named(tiny_model):
-    def batches():
-        yield PICTURES
-        yield PICTURES
-
     state = fresh_state(tiny_model, 1)
     state.params["conv1_1"]["bias"] += jnp.inf
-    config = dataclasses.replace(CONFIG, steps=2)
-    with pytest.raises(FloatingPointError, match=r"the loss is (inf|nan) at step 1"):
-        final(training.run(state, tiny_model, batches(), loss=loss_of(1), config=config))
+    with pytest.raises(FloatingPointError, match=r"the loss is (inf|nan) at step 1$"):
+        train(state, tiny_model, loss=loss_of(1), config=dataclasses.replace(CONFIG, steps=2))
 
 
 def test_parameters_that_are_not_finite_are_never_saved(tiny_model):
@@ -112,57 +112,75 @@ def test_parameters_that_are_not_finite_are_never_saved(tiny_model):
         training.check_finite(state, 3)
 
 
-def test_bfloat16_trains_as_float32_does(tiny_model):
+def test_every_dtype_trains_as_float32_does(tiny_model):
     losses = {}
-    for dtype in ("float32", "bfloat16"):
+    for dtype in ("float32", "bfloat16", "float16"):
         config = dataclasses.replace(CONFIG, steps=40, dtype=dtype)
         model = tiny_model.replace(dtype=dtype)
-        state, metrics = final(
-            training.run(
-                fresh_state(model, 2, config), model, itertools.repeat(PICTURES), loss=loss_of(2), config=config
-            )
-        )
+        state, metrics = train(fresh_state(model, 2, config), model, loss=loss_of(2), config=config)[-1]
         losses[dtype] = float(metrics["loss"])
         assert {leaf.dtype for leaf in jax.tree.leaves(state.params)} == {jnp.dtype("float32")}
+        assert {leaf.dtype for name, leaf in metrics.items() if name != "skipped"} == {jnp.dtype("float32")}
     assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.1)
+    assert losses["float16"] == pytest.approx(losses["float32"], rel=0.1)
 
 
-def test_an_interrupted_run_resumes_bit_for_bit(tiny_model, photographs, tmp_path):
-    source = data.open_source(f"folder:{photographs}")
-
-    def train(folder, stop=None):
-        batches = data.train_batches(source, batch=4, crop=16)
-        with Checkpoints(tmp_path / folder, dataclasses.asdict(CONFIG)) as checkpoints:
-            start = checkpoints.restore(fresh_state(tiny_model, 2), batches)
-            for state, _ in training.run(start, tiny_model, batches, loss=loss_of(2), config=CONFIG):
-                if int(state.step) in (3, 6):
-                    checkpoints.save(state, batches)
-                if int(state.step) == stop:
-                    break
-        return jax.tree.map(np.asarray, state)
-
-    whole = train("whole")
-    train("interrupted", stop=4)
-    train("interrupted", stop=7)
-    jax.tree.map(np.testing.assert_array_equal, train("interrupted"), whole)
-    assert int(whole.step) == 10
+def test_a_float16_overflow_skips_its_step_halves_the_scale_and_is_counted(tiny_model):
+    config = dataclasses.replace(CONFIG, steps=1, warmup=0, dtype="float16")
+    model = tiny_model.replace(dtype="float16")
+    state = fresh_state(model, 2, config)
+    before = jax.tree.map(np.array, (state.params, state.opt_state))
+    overflowing = state.replace(scale=state.scale.replace(scale=jnp.float32(2.0**40)))
+    ((skipped, metrics),) = train(overflowing, model, loss=loss_of(2), config=config)
+    jax.tree.map(np.testing.assert_array_equal, (skipped.params, skipped.opt_state), before)
+    assert (int(skipped.step), int(skipped.skipped), int(metrics["skipped"])) == (1, 1, 1)
+    assert float(skipped.scale.scale) == 2.0**39
+    ((taken, _),) = train(state, model, loss=loss_of(2), config=config)
+    assert int(taken.skipped) == 0
+    assert (np.asarray(taken.params["conv1_1"]["kernel"]) != before[0]["conv1_1"]["kernel"]).any()
 
 
-def test_another_config_is_refused_at_resume_with_the_difference_named(tiny_model, photographs, tmp_path):
-    batches = data.train_batches(data.open_source(f"folder:{photographs}"), batch=4, crop=16)
-    config = dataclasses.asdict(CONFIG)
-    with Checkpoints(tmp_path / "run", config) as checkpoints:
-        checkpoints.save(fresh_state(tiny_model, 1), batches)
-    refused = pytest.raises(ValueError, match="seed was 0 and is 5")
-    with Checkpoints(tmp_path / "run", config | {"seed": 5}) as checkpoints, refused:
-        checkpoints.restore(fresh_state(tiny_model, 1), batches)
+def test_float16_gives_up_when_every_step_overflows():
+    watch = training.Watch(skipped=0)
+    for step in range(1, 100):
+        watch.check({"loss": np.inf, "skipped": step}, step)
+    with pytest.raises(FloatingPointError, match="overflowed in 100 steps in a row, the last of them step 100"):
+        watch.check({"loss": np.inf, "skipped": 100}, 100)
+
+
+def test_the_sums_of_the_literature_are_sums_of_squares_a_photograph(tiny_model):
+    x = jnp.float32(PICTURES) / 255
+    features = tiny_model.encode(x, 2)[-1]
+    output = tiny_model.decode(features, 2)
+    pixels = np.square(np.float64(output) - np.float64(x)).sum() / 4
+    again = np.square(np.float64(tiny_model.encode(output, 2)[-1]) - np.float64(features)).sum() / 4
+    decoder = tiny_model.params["decoder2"]
+    loss, _ = training.reconstruction_loss(decoder, tiny_model, x, level=2, feature_weight=0.5, sums=True)
+    np.testing.assert_allclose(loss, pixels + 0.5 * again, rtol=1e-4)
+
+
+def test_the_recipe_of_the_paper_counts_its_steps_in_epochs():
+    paper = RECIPES["paper"]
+    assert (paper.optimizer, paper.learning_rate, paper.batch, paper.crop) == ("adam", 1e-4, 128, 256)
+    assert paper.with_steps(8000).steps == 500 * 8000 // 128
+    assert dataclasses.replace(paper, epochs=1).with_steps(129).steps == 2
+    assert dataclasses.replace(paper, steps=7).with_steps(8000).steps == 7
+
+
+@pytest.mark.parametrize(("schedule", "expected"), [("constant", [0, 0.5, 1, 1, 1]), ("cosine", [0, 0.5, 1, 0.5, 0])])
+def test_schedules(schedule, expected):
+    config = dataclasses.replace(CONFIG, learning_rate=1.0, steps=8, warmup=2, schedule=schedule)
+    found = [float(training.learning_rate(config)(step)) for step in (0, 1, 2, 5, 8)]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_evaluate_averages_over_pictures(tiny_model):
-    uneven = [PICTURES[:3], PICTURES[3:]]
-    found = training.evaluate(tiny_model.params["decoder1"], tiny_model, uneven, level=1)
-    whole = training.evaluate(tiny_model.params["decoder1"], tiny_model, [PICTURES], level=1)
-    assert found == pytest.approx(whole, rel=1e-4)
+    metrics_of = partial(training.reconstruction_metrics, tiny_model.params["decoder1"], tiny_model, level=1)
+    found = training.evaluate(metrics_of, [PICTURES[:3], PICTURES[3:]])
+    assert found == pytest.approx(training.evaluate(metrics_of, [PICTURES]), rel=1e-4)
+    assert set(found) == {"loss", "pixel_loss", "feature_loss", "psnr", "ssim"}
+    with pytest.raises(ValueError, match="no pictures to evaluate on"):
+        training.evaluate(metrics_of, [])
 
 
 def test_warm_start_takes_layers_of_the_same_name_and_shape():
@@ -189,10 +207,13 @@ def test_least_squares_is_the_minimum_of_the_pixel_loss(tiny_model):
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("steps", 0, "steps must be at least 1, not 0"),
+        ("steps", -1, "steps must be at least 0, not -1"),
         ("crop", 40, "crop must be a multiple of 16, not 40"),
-        ("optimizer", "sgd", "optimizer must be"),
+        ("optimizer", "sgd", "optimizer must be one of adam, muon, least-squares, not sgd"),
         ("dtype", "float64", "dtype must be"),
+        ("loss", "l1", "loss must be one of variances, sums, not l1"),
+        ("schedule", "linear", "schedule must be"),
+        ("epochs", 0, "epochs must be at least 1, not 0"),
         ("learning_rate", 0.0, "learning_rate must be positive"),
         ("feature_weight", -1.0, "feature_weight must not be negative"),
     ],
@@ -221,12 +242,5 @@ def test_a_joined_decoder_is_the_shallower_one_behind_the_bridge(tiny_model, lev
 def test_a_bridge_learns_the_shallower_features(tiny_model):
     config = dataclasses.replace(CONFIG, steps=60)
     bridge = init_bridge(tiny_model.params["decoder3"], tiny_model, 3, jax.random.key(0))
-    run = training.run(
-        training.init_state(bridge, config),
-        tiny_model,
-        itertools.repeat(PICTURES),
-        loss=partial(bridge_loss, level=3),
-        config=config,
-    )
-    states = list(run)
-    assert float(states[-1][1]["loss"]) < 0.5 * float(states[0][1]["loss"])
+    steps = train(training.init_state(bridge, config), tiny_model, loss=partial(bridge_loss, level=3), config=config)
+    assert float(steps[-1][1]["loss"]) < 0.5 * float(steps[0][1]["loss"])

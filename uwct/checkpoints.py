@@ -1,6 +1,7 @@
 """Checkpoints of a training run: the only module that knows Orbax.
 
-A checkpoint holds the training state, the position in the data, and the config that they belong to.
+A checkpoint holds the training state (parameters, the optimiser's state, the step), the position in the data, and what
+it belongs to: the config, with the seed that all random keys come from, and the photographs.
 """
 
 import json
@@ -10,17 +11,25 @@ from typing import Any
 import grain
 import jax
 import orbax.checkpoint as ocp
+from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
+from uwct.parallel import Devices, to_global, to_local
 from uwct.training import TrainState
 
 
 class Checkpoints:
-    """The checkpoints of one level's training in one folder, the last two kept, saved in the background."""
+    """The checkpoints in one folder, the last two and the best by test loss kept, saved in the background."""
 
-    def __init__(self, folder: str | os.PathLike[str], config: dict[str, Any]) -> None:
-        """`config` is what a run must share with its checkpoints to go on from them, as JSON can hold it."""
-        self._config = json.loads(json.dumps(config))
-        options = ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=True)
+    def __init__(self, folder: str | os.PathLike[str], identity: dict[str, Any]) -> None:
+        """`identity` is what a run must share with its checkpoints to go on from them, as JSON can hold it."""
+        self._identity = json.loads(json.dumps(identity))
+        best = BestN(get_metric_fn=_test_loss, reverse=True, n=1, keep_checkpoints_without_metrics=False)
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=AnyPreservationPolicy([LatestN(n=2), best]),
+            best_fn=_test_loss,
+            best_mode="min",
+            enable_async_checkpointing=True,
+        )
         self._manager = ocp.CheckpointManager(os.path.abspath(folder), options=options)
 
     @property
@@ -29,34 +38,63 @@ class Checkpoints:
         step: int | None = self._manager.latest_step()
         return step
 
-    def save(self, state: TrainState, data: grain.DatasetIterator) -> None:
-        """Saves a state under its step, and the data iterator's position beside it."""
-        args = ocp.args.Composite(
-            state=ocp.args.StandardSave(state),
-            data=grain.checkpoint.CheckpointSave(data),
-            config=ocp.args.JsonSave(self._config),
-        )
-        self._manager.save(int(state.step), args=args)
+    def test_metrics(self, step: int) -> dict[str, float] | None:
+        """The metrics that a checkpoint was saved with."""
+        metrics: dict[str, float] | None = self._manager.metrics(step)
+        return metrics
 
-    def restore(self, state: TrainState, data: grain.DatasetIterator) -> TrainState:
-        """The latest state, or the given one when there is none; sets `data` to its position.
+    def save(self, state: TrainState, data: grain.DatasetIterator, test: dict[str, float] | None = None) -> None:
+        """Saves a state under its step, with the data iterator's position and its test metrics beside it.
 
-        Raises ValueError naming the differences when the checkpoint was made with another config.
+        A checkpoint of that step that was saved without metrics is replaced.
         """
+        step = int(state.step)
+        if step in self._manager.all_steps():
+            self._manager.delete(step)
+        args = ocp.args.Composite(
+            state=ocp.args.StandardSave(to_global(state)),
+            data=grain.checkpoint.CheckpointSave(data),
+            identity=ocp.args.JsonSave(self._identity),
+        )
+        self._manager.save(step, args=args, metrics=test)
+
+    def restore(self, state: TrainState, data: grain.DatasetIterator, devices: Devices) -> TrainState:
+        """The latest state, or the given one when there is none, on the devices; sets `data` to its position.
+
+        Raises ValueError naming the differences when the checkpoint belongs to another config or other photographs.
+        """
+        state = devices.replicate(state)
         step = self.latest_step
         if step is None:
             return state
-        saved = self._manager.restore(step, args=ocp.args.Composite(config=ocp.args.JsonRestore()))["config"]
+        saved = self._manager.restore(step, args=ocp.args.Composite(identity=ocp.args.JsonRestore()))["identity"]
         different = [
-            f"{name} was {saved.get(name)} and is {self._config.get(name)}"
-            for name in sorted(saved.keys() | self._config.keys())
-            if saved.get(name) != self._config.get(name)
+            f"{name} was {saved.get(name)} and is {self._identity.get(name)}"
+            for name in sorted(saved.keys() | self._identity.keys())
+            if saved.get(name) != self._identity.get(name)
         ]
         if different:
-            raise ValueError("the checkpoint was made with another config: " + "; ".join(different))
-        target = jax.tree.map(ocp.utils.to_shape_dtype_struct, state)
-        args = ocp.args.Composite(state=ocp.args.StandardRestore(target), data=grain.checkpoint.CheckpointRestore(data))
-        restored: TrainState = self._manager.restore(step, args=args)["state"]
+            raise ValueError(
+                "the checkpoint in the output folder was made otherwise: "
+                + "; ".join(different)
+                + " (go on with the same arguments, or choose another output folder)"
+            )
+        restored = self._restore(step, state)
+        self._manager.restore(step, args=ocp.args.Composite(data=grain.checkpoint.CheckpointRestore(data)))
+        return restored
+
+    def best(self, state: TrainState) -> tuple[TrainState, int]:
+        """The state of the best test loss and its step, or the given last state where nothing was tested."""
+        self._manager.wait_until_finished()
+        step = self._manager.best_step()
+        if step is None or self.test_metrics(step) is None or step == int(state.step):
+            return state, int(state.step)
+        return self._restore(step, state), step
+
+    def _restore(self, step: int, like: TrainState) -> TrainState:
+        target = jax.tree.map(ocp.utils.to_shape_dtype_struct, to_global(like))
+        args = ocp.args.Composite(state=ocp.args.StandardRestore(target))
+        restored: TrainState = to_local(self._manager.restore(step, args=args)["state"])
         return restored
 
     def __enter__(self) -> "Checkpoints":
@@ -66,3 +104,7 @@ class Checkpoints:
         """Waits for what is still being written."""
         self._manager.wait_until_finished()
         self._manager.close()
+
+
+def _test_loss(metrics: dict[str, float]) -> float:
+    return metrics["loss"]

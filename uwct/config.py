@@ -55,6 +55,11 @@ def vgg16(decoder_width: float = 1.0) -> ModelConfig:
     return ModelConfig("vgg16", ((64,) * 2, (128,) * 2, (256,) * 3, (512,) * 3, (512,)), decoder_width)
 
 
+def small() -> ModelConfig:
+    """VGG-16 made narrow: a quarter of the channels where layers see many pixels, three eighths where they see few."""
+    return ModelConfig("small", ((16,) * 2, (32,) * 2, (96,) * 3, (192,) * 3, (192,)))
+
+
 def vgg19(decoder_width: float = 1.0) -> ModelConfig:
     """VGG-19, the paper's network, up to relu5_1."""
     return ModelConfig("vgg19", ((64,) * 2, (128,) * 2, (256,) * 4, (512,) * 4, (512,)), decoder_width)
@@ -62,53 +67,82 @@ def vgg19(decoder_width: float = 1.0) -> ModelConfig:
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """How a decoder is trained: the recipe of the paper by default, at the sizes of one GPU.
+    """How networks are trained. The defaults are the recipe of the paper; `RECIPES` has another.
 
     Attributes:
-      data: photographs to train on, `folder:PATH` (searched with its subfolders).
-      steps: optimiser steps a level; for "least-squares", batches to fit.
-      batch: photographs a step, over all devices.
+      data: photographs to train on: `folder:PATH` (searched with its subfolders), or the name of a data set of
+        tensorflow-datasets, such as `coco/2017`.
+      split: the part of a data set of tensorflow-datasets, in its own syntax; folders are used whole.
+      epochs: how often every photograph is shown, a level, where `steps` is 0.
+      steps: optimiser steps a level; for "least-squares", batches to fit; 0 goes by `epochs`.
+      batch: photographs a step, over all devices of all processes.
       crop: height and width of the random crops in pixels.
       short_side: photographs are first resized to this short side in pixels; 0 keeps them as they are.
       optimizer: "adam"; "muon" (Jordan et al. 2024), which learns decoders much faster; or "least-squares", the
         closed solution for level 1, whose decoder is linear.
-      learning_rate: its peak; it rises linearly over `warmup` steps and falls to 0 along a cosine.
+      learning_rate: its peak, reached by a linear rise over `warmup` steps.
+      schedule: what follows the rise: "constant", or "cosine", which falls to 0 at the last step.
       warmup: steps of linear rise.
       bridge_steps: steps of learning relu_X_1 -> relu_(X-1)_1 before all others, so that decoder X starts from decoder
         X-1 (see bridge.py); 0 starts from what layers the two share.
       feature_weight: the paper's lambda, the weight of the feature loss beside the pixel loss.
-      dtype: what convolutions, and Muon's orthogonalisation, compute in, "float32" or "bfloat16"; parameters and losses
-        are float32.
+      loss: "variances" divides the mean squared error of pixels and of features by their variance over natural
+        photographs, so that lambda means the same at every level; "sums" are the plain sums of squares a photograph
+        of the literature, ||Io - Ii||^2 + lambda ||Phi(Io) - Phi(Ii)||^2, where it does not.
+      dtype: what convolutions compute in, "float32", "bfloat16" or "float16" (with dynamic loss scaling); parameters,
+        losses and metrics are float32.
       seed: of the initial weights, the order of photographs, crops and flips.
     """
 
-    data: str
-    steps: int = 31250
+    data: str = ""
+    split: str = "train[:8000]"
+    epochs: int = 500
+    steps: int = 0
     batch: int = 128
     crop: int = 256
     short_side: int = 0
     optimizer: str = "adam"
     learning_rate: float = 1e-4
-    warmup: int = 100
+    schedule: str = "constant"
+    warmup: int = 0
     bridge_steps: int = 0
     feature_weight: float = 1.0
+    loss: str = "variances"
     dtype: str = "bfloat16"
     seed: int = 0
 
     def __post_init__(self) -> None:
-        smallest = {"steps": 1, "batch": 1, "crop": 16, "short_side": 0, "warmup": 0, "bridge_steps": 0}
+        smallest = {"epochs": 1, "steps": 0, "batch": 1, "crop": 16, "short_side": 0, "warmup": 0, "bridge_steps": 0}
         for name, least in smallest.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}")
         if self.crop % 16:
             raise ValueError(f"crop must be a multiple of 16, not {self.crop}")
-        if self.optimizer not in ("adam", "muon", "least-squares"):
-            raise ValueError(f'optimizer must be "adam", "muon" or "least-squares", not {self.optimizer!r}')
-        if self.dtype not in ("float32", "bfloat16"):
-            raise ValueError(f'dtype must be "float32" or "bfloat16", not {self.dtype!r}')
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} must be one of {', '.join(choices)}, not {getattr(self, name)}")
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"learning_rate must be positive, not {self.learning_rate}")
         if not 0 <= self.feature_weight < math.inf:
             raise ValueError(f"feature_weight must not be negative, not {self.feature_weight}")
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"seed must lie between 0 and 2^32, not {self.seed}")
+
+    def with_steps(self, photographs: int) -> "TrainConfig":
+        """The same with `steps` counted out: `epochs` times that many photographs, a batch a step."""
+        steps = self.steps or -(-self.epochs * photographs // self.batch)
+        return dataclasses.replace(self, steps=steps)
+
+
+_CHOICES = {
+    "optimizer": ("adam", "muon", "least-squares"),
+    "schedule": ("constant", "cosine"),
+    "loss": ("variances", "sums"),
+    "dtype": ("float32", "bfloat16", "float16"),
+}
+RECIPES = {
+    "paper": TrainConfig(),
+    "fast": TrainConfig(
+        steps=12000, batch=32, crop=128, optimizer="muon", learning_rate=0.003, schedule="cosine", warmup=100
+    ),
+}

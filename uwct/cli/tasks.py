@@ -1,0 +1,249 @@
+"""The tasks of `python train.py`: to train decoders, to distil a narrow encoder, to evaluate a model."""
+
+import dataclasses
+import datetime
+import json
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+import uwct.model as models
+from uwct import data, distillation, recorder, report, training
+from uwct.bridge import bridge_loss, init_bridge, join
+from uwct.cli.train import Arguments
+from uwct.config import TrainConfig, small
+from uwct.least_squares import solve_linear_decoder
+from uwct.loop import Run, Stop
+from uwct.parallel import Devices, is_first
+from uwct.photographs import open_source
+
+TEST_BATCH = 8
+SHOWN = 6  # photographs in reconstructions.png
+SAMPLE = 1600  # photographs by which an encoder is normalised
+History = dict[str, Any]
+# (parameters, model, uint8 pictures) -> metrics
+MetricsOf = Callable[[Any, models.Model, np.ndarray], training.Metrics]
+
+
+def perform(arguments: Arguments, stop: Stop, command: str) -> None:
+    """Does what the arguments ask for; raises loop.Stopped when `stop` ends it early."""
+    if arguments.evaluate:
+        evaluate_model(arguments, stop)
+        return
+    task = Task(arguments, stop, command)
+    if arguments.task == "distill":
+        task.distill()
+    else:
+        task.train_decoders()
+    task.name_faults()
+
+
+def evaluate_model(arguments: Arguments, stop: Stop) -> None:
+    """Prints the table of a model."""
+    name = str(arguments.evaluate)
+    model, history = models.load(name), models.training_history(name)
+    model.check_levels(model.levels)
+    test = data.Reader(open_source(str(arguments.test), arguments.test_split, arguments.data_dir), arguments.test_count)
+    records = {}
+    for level in model.levels:
+        metrics = test_of(partial(training.reconstruction_metrics, level=level), model, test, arguments)
+        decoder = model.params[f"decoder{level}"]
+        records[level] = history.get(f"decoder{level}", {}) | {"test": metrics(decoder, stop)}
+    if is_first():
+        print(report.table(records), end="")
+
+
+class Task:
+    """What all training has in common: the photographs, and what is said about them."""
+
+    def __init__(self, arguments: Arguments, stop: Stop, command: str) -> None:
+        self.arguments, self.stop, self.command = arguments, stop, command
+        self.source = open_source(arguments.config.data, arguments.config.split, arguments.data_dir)
+        self.config = arguments.config.with_steps(len(self.source))
+        if self.config.optimizer != "least-squares":
+            Devices.all().share(self.config.batch)  # or fail before anything is written
+        self.reader = data.Reader(self.source)
+        self.test = open_test(arguments)
+        self.path = arguments.folder / "model.safetensors"
+        self.identity = {
+            "photographs": self.source.identity,
+            "test photographs": self.test and f"{self.test.identity}, crop {arguments.test_crop}",
+            "backbone": arguments.backbone,
+            "decoder width": arguments.decoder_width,
+            "init": arguments.init,
+        }
+
+    def train_decoders(self) -> None:
+        """Trains one level after the other; after each, the model file holds all that is trained so far."""
+        model, history = start(self.arguments, self.path)
+        self.arguments.folder.mkdir(parents=True, exist_ok=True)
+        for level in self.arguments.levels:
+            decoder, steps = self.train_level(model, level)
+            model = model.replace(params={**model.params, f"decoder{level}": decoder})
+            if steps or f"decoder{level}" not in history:
+                history[f"decoder{level}"] = self.record(history.get(f"decoder{level}"), level, decoder, model)
+            self.save(model, history)
+            self.say(f"level {level}: written to {self.path}")
+        self.leave_report(model, history)
+
+    def train_level(self, model: models.Model, level: int) -> tuple[Any, int]:
+        """The trained parameters of one level's decoder, and how many steps were taken now."""
+        config = self.config
+        if config.optimizer == "least-squares":
+            batches = data.train_batches(self.reader, batch=config.batch, crop=config.crop, seed=config.seed)
+            return solve_linear_decoder(model.replace(dtype="float32"), iter(batches), config.steps), config.steps
+        params = models.init_decoder(jax.random.key(config.seed), model.config, level)
+        if config.bridge_steps:
+            params = self.cross_bridge(params, model, level)
+        else:
+            donors = [model.params[name] for name in (f"decoder{level}", f"decoder{level - 1}") if name in model.params]
+            params = training.warm_start(params, *donors)
+        loss = partial(
+            training.reconstruction_loss,
+            level=level,
+            feature_weight=config.feature_weight,
+            sums=config.loss == "sums",
+        )
+        metrics_of = partial(training.reconstruction_metrics, level=level)
+        return self.run(f"level{level}", loss, config, params, model, metrics_of)
+
+    def cross_bridge(self, decoder: Any, model: models.Model, level: int) -> Any:
+        """A decoder to start from: the trained bridge to the next shallower level, joined to the decoder there."""
+        model.check_levels((level - 1,))
+        bridge = init_bridge(decoder, model, level, jax.random.key(self.config.seed))
+        config = dataclasses.replace(self.config, steps=self.config.bridge_steps)
+        bridge, _ = self.run(f"bridge{level}-{level - 1}", partial(bridge_loss, level=level), config, bridge, model)
+        return join(bridge, model.params[f"decoder{level - 1}"], level)
+
+    def distill(self) -> None:
+        """Trains a narrow encoder in two stages, and writes it with the decoders that it learned along."""
+        teacher = models.load(str(self.arguments.init), dtype=self.config.dtype)
+        student = small()
+        loss = partial(distillation.distillation_loss, config=student)
+
+        def metrics_of(params: Any, teacher: models.Model, pictures: np.ndarray) -> training.Metrics:
+            return loss(params, teacher, training.to_float(pictures))[1]
+
+        params = distillation.init_student(teacher, student)
+        params, _ = self.run("predict", loss, self.config, params, teacher, metrics_of)
+        params = {**params, **distillation.init_decoders(jax.random.key(self.config.seed), student)}
+        config = dataclasses.replace(self.config, steps=self.arguments.judge_steps)
+        params, _ = self.run("judge", loss, config, params, teacher, metrics_of)
+        model = distillation.finish(params, student, self.sample)
+        record = {"command": self.command, "date": datetime.date.today().isoformat()}
+        self.save(model, dict.fromkeys(model.params, record))
+        self.say(f"written to {self.path}")
+
+    def sample(self) -> Iterator[np.ndarray]:
+        """The photographs by which an encoder is normalised."""
+        reader = data.Reader(self.source, SAMPLE)
+        for pictures in data.evaluation_batches(reader, batch=TEST_BATCH, crop=self.arguments.test_crop):
+            yield pictures.astype(np.float32) / 255
+
+    def run(
+        self,
+        name: str,
+        loss: training.Loss,
+        config: TrainConfig,
+        params: Any,
+        model: models.Model,
+        metrics_of: MetricsOf | None = None,
+    ) -> tuple[Any, int]:
+        """One run to its end, in a folder of its own."""
+        test = test_of(metrics_of, model, self.test, self.arguments) if metrics_of and self.test else None
+        folder, save_every = self.arguments.folder / name, self.arguments.save_every
+        run = Run(name, folder, loss, config, self.identity, save_every, test)
+        return run.finish(params, model, self.reader, self.stop)
+
+    def record(self, before: History | None, level: int, decoder: Any, model: models.Model) -> History:
+        """How a decoder was made, and how well it does."""
+        record: History = {"command": self.command, "date": datetime.date.today().isoformat()}
+        record["data"] = self.identity["photographs"]
+        if before and not self.config.bridge_steps and self.config.optimizer != "least-squares":
+            record["before"] = before
+        record["train"] = recorder.last_line(self.arguments.folder / f"level{level}", "train")
+        if self.test:
+            metrics_of = partial(training.reconstruction_metrics, level=level)
+            record["test"] = test_of(metrics_of, model, self.test, self.arguments)(decoder, self.stop)
+        return record
+
+    def save(self, model: models.Model, history: History) -> None:
+        """Writes the model in float16, without its encoder where that comes with uwct."""
+        if is_first():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            own_encoder = model.config.backbone not in models.BACKBONES
+            metadata = {"training": json.dumps(history)}
+            models.save(model, self.path, dtype="float16", encoder=own_encoder, metadata=metadata)
+
+    def leave_report(self, model: models.Model, history: History) -> None:
+        """The table, the curves, and some test photographs beside their reconstructions."""
+        folder = self.arguments.folder
+        if not is_first():
+            return
+        records = {level: history.get(f"decoder{level}", {}) for level in model.levels}
+        table = report.table(records)
+        (folder / "table.md").write_text(table, encoding="utf-8")
+        names = [f"level{level}" for level in model.levels if (folder / f"level{level}" / recorder.FILE).exists()]
+        if names:
+            report.curves({name: folder / name for name in names}, folder / "curves.png")
+        shown = data.evaluation_batches(self.test or self.reader, batch=SHOWN, crop=self.arguments.test_crop)
+        report.reconstructions(model, model.levels, next(iter(shown)), folder / "reconstructions.png")
+        self.say(table.rstrip())
+
+    def name_faults(self) -> None:
+        """Names the photographs that could not be read, of this process's share."""
+        for kind, reader in (("training", self.reader), ("test", self.test)):
+            if reader and reader.faults:
+                print(f"passed over {len(reader.faults)} {kind} photographs that cannot be read:", file=sys.stderr)
+                for _, fault in sorted(reader.faults.items()):
+                    print(f"  {fault}", file=sys.stderr)
+
+    def say(self, text: str) -> None:
+        """Prints, once for all processes."""
+        if is_first():
+            print(text, flush=True)
+
+
+def start(arguments: Arguments, path: Path) -> tuple[models.Model, History]:
+    """The encoder with the decoders of --init and of the model file in the output folder, and how they were made."""
+    model = models.backbone(arguments.backbone, decoder_width=arguments.decoder_width)
+    params = dict(model.params)
+    history: History = {}
+    if arguments.backbone not in models.BACKBONES:
+        history = {k: v for k, v in models.training_history(arguments.backbone).items() if k == "encoder"}
+    for name in (arguments.init, path if path.exists() else None):
+        if name is not None:
+            donor = models.load(name)
+            if donor.config != model.config:
+                raise ValueError(f"{name} is another network: {donor.config}, not {model.config}")
+            params |= {key: value for key, value in donor.params.items() if key != "encoder"}
+            history |= models.training_history(name)
+    return model.replace(params=params, dtype=arguments.config.dtype), history
+
+
+def open_test(arguments: Arguments) -> data.Reader | None:
+    """The photographs to test on."""
+    where = arguments.test
+    if where is None and not arguments.config.data.startswith("folder:"):
+        where = arguments.config.data
+    if where is None:
+        return None
+    return data.Reader(open_source(where, arguments.test_split, arguments.data_dir), arguments.test_count)
+
+
+def test_of(
+    metrics_of: MetricsOf, model: models.Model, reader: data.Reader, arguments: Arguments
+) -> Callable[[Any, Stop], dict[str, float]]:
+    """The test of parameters by metrics that are functions of (parameters, model, uint8 pictures), in float32."""
+    compiled, exact = jax.jit(metrics_of), model.replace(dtype="float32")
+
+    def test(params: Any, stop: Stop) -> dict[str, float]:
+        batches = data.evaluation_batches(reader, batch=TEST_BATCH, crop=arguments.test_crop)
+        return training.evaluate(lambda pictures: compiled(params, exact, pictures), stop.between(batches))
+
+    return test
