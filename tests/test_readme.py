@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import picture
 from PIL import Image
 
 from uwct.cli import evaluate, measure, stylize, train
@@ -20,6 +21,13 @@ from uwct.presets import PRESETS
 ROOT = Path(__file__).parents[1]
 # What makes the long commands short enough for a test, as README says beside them.
 (SHORT,) = re.findall(r"<!-- long: the tests add (.*) -->", (ROOT / "README.md").read_text())
+
+
+BENCHMARK = {
+    "benchmarks/training.py": "--levels 2 --batch 1 --crop 32 --rounds 1 --steps 1",
+    "benchmarks/data.py": "--level 1 --batch 2 --crop 32 --batches 2 --rounds 1 --threads 2",
+    "benchmarks/recipes.py": "--level 1 --minutes 0.01 --batch-scale 0.05 --crop 16 --test-count 1 --test-crop 32",
+}
 
 
 def readme_blocks(language):
@@ -36,12 +44,45 @@ def documented_commands():
     return sorted({c for c in commands if not re.match(r"python -m (pip|pytest)", c)})
 
 
+@pytest.fixture(scope="session")
+def data_sets(tmp_path_factory):
+    """A folder of tensorflow-datasets with its own COCO prepared, but of three pictures."""
+    import tensorflow_datasets as tfds
+    from tensorflow_datasets.core import registered
+
+    with registered.skip_registration():
+
+        class TinyCoco(tfds.builder_cls("coco")):
+            name = "coco"
+
+            def _split_generators(self, _):
+                return {"train": self._generate_examples()}
+
+            def _generate_examples(self):
+                for i in range(3):
+                    pixels = np.uint8(255 * picture(40, 50, seed=i))
+                    yield i, {"image": pixels, "image/filename": f"{i}.jpg", "image/id": i, "objects": []}
+
+    folder = tmp_path_factory.mktemp("data_sets")
+    TinyCoco(config="2017", data_dir=str(folder), file_format="array_record").download_and_prepare()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def environment(data_sets, tmp_path_factory):
+    """For the commands: where data sets lie, one cache of compiled programs for all, and the scripts of this Python."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    cache = str(tmp_path_factory.mktemp("cache"))
+    return {**os.environ, "TFDS_DATA_DIR": str(data_sets), "JAX_COMPILATION_CACHE_DIR": cache, "PATH": path}
+
+
 @pytest.fixture
 def clone(tmp_path):
     """A directory with what the commands name: the launchers, the examples, folders of photographs and for results."""
     for name in ("stylize.py", "train.py"):
         shutil.copy(ROOT / name, tmp_path)
-    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    for name in ("examples", "benchmarks"):
+        shutil.copytree(ROOT / name, tmp_path / name)
     (tmp_path / "paintings").mkdir()
     for name in ("photos", "unseen"):
         (tmp_path / name).mkdir()
@@ -50,18 +91,20 @@ def clone(tmp_path):
 
 
 @pytest.mark.parametrize("command", documented_commands())
-def test_documented_commands_run(command, clone):
+def test_documented_commands_run(command, clone, environment):
     words = shlex.split(command, comments=True)
     entry = [sys.executable, "-m", "uwct"] if words[0] == "uwct" else [sys.executable]
     words = words[1:]
     if "train.py" in words:
         words += SHORT.split()
+    if words[0].startswith("benchmarks"):
+        words += BENCHMARK[words[0]].split()
     if "measure" in words:
         words += ["--count", "1", "--crop", "32"]
     before = set(clone.rglob("*"))
-    result = subprocess.run([*entry, *words], cwd=clone, capture_output=True, text=True)
+    result = subprocess.run([*entry, *words], cwd=clone, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    assert set(clone.rglob("*")) > before
+    assert set(clone.rglob("*")) > before or re.search(r"^\| .*\d", result.stdout, re.M)  # files, or a table
 
 
 def test_the_python_of_readme_runs(clone):
@@ -71,15 +114,16 @@ def test_the_python_of_readme_runs(clone):
     assert (clone / "result.png").exists()
 
 
-def test_the_script_that_made_the_weights_runs(clone):
+@pytest.mark.parametrize(("name", "results"), [("vgg16", ["half2"]), ("small", ["small"]), ("gpu", ["vgg16", "small"])])
+def test_the_scripts_that_make_the_weights_run(name, results, clone, environment):
     shutil.copytree(clone / "photos", clone / "photos" / "train")
     shutil.copytree(clone / "unseen", clone / "photos" / "test")
-    bin_folder = f"{Path(sys.executable).parent}:"
-    environment = {**os.environ, "PATH": bin_folder + os.environ["PATH"]}
-    script = ROOT / "uwct" / "weights" / "train.sh"
     options = ["--steps", "2", "--bridge-steps", "0", "--batch", "2", "--crop", "16", "--test-crop", "32"]
+    options += ["--judge-steps", "2", "--dtype", "float32"]
+    script = ROOT / "uwct" / "weights" / f"{name}.sh"
     subprocess.run(["bash", script, *options], cwd=clone, env=environment, check=True)
-    assert load(clone / "runs" / "half2" / "model.safetensors").levels == (1, 2, 3, 4, 5)
+    for result in results:
+        assert load(clone / "runs" / result / "model.safetensors").levels == (1, 2, 3, 4, 5)
 
 
 def test_the_style_pictures_are_what_their_script_draws(clone):
@@ -87,8 +131,8 @@ def test_the_style_pictures_are_what_their_script_draws(clone):
     assert len(stored) == 5
     shutil.rmtree(clone / "examples" / "styles")
     subprocess.run([sys.executable, "examples/draw_styles.py"], cwd=clone, check=True)
-    for name, picture in stored.items():
-        assert np.abs(np.asarray(Image.open(clone / "examples" / "styles" / name), float) - picture).mean() < 1
+    for name, drawn in stored.items():
+        assert np.abs(np.asarray(Image.open(clone / "examples" / "styles" / name), float) - drawn).mean() < 1
 
 
 def test_every_picture_that_readme_shows_is_there_and_every_gallery_picture_is_shown():

@@ -21,6 +21,9 @@ from uwct.model import Model, init_decoder
 from uwct.normalisation import mean_activations, normalise, variances
 from uwct.vgg import encoder_layers
 
+# Channels that hardly ever fire are scaled as if their mean were this share of their layer's, so that none explodes.
+LEAST_SCALE = 0.03
+
 
 def init_student(teacher: Model, config: ModelConfig) -> Any:
     """`{"encoder": ..., "maps": {"map1": ..., ...}}`: of every layer the teacher's filters of largest L1 norm.
@@ -82,6 +85,7 @@ def finish(params: Any, config: ModelConfig, batches: Callable[[], Iterable[np.n
     the model's config are the student's own.
     """
     means = mean_activations(config.blocks, params["encoder"], batches())
+    means = {name: np.maximum(mean, LEAST_SCALE * mean.mean()) for name, mean in means.items()}
     encoder = normalise(params["encoder"], means)
     result = {"encoder": encoder}
     for level in LEVELS:

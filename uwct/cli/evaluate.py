@@ -55,7 +55,7 @@ class Arguments:
     output: Path = Path("evaluation.jpg")
     """The contact sheet to write: a .png, .jpg, .webp or .tif file."""
     model: str = "vgg16"
-    """The networks: vgg16, which comes with this program, or a model file that train.py wrote."""
+    """The networks: vgg16 or small (faster), which come with this program, or a model file that train.py wrote."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """What the networks that stylize compute in; the judges always compute in float32."""
 

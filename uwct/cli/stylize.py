@@ -62,7 +62,7 @@ class Arguments:
     seed: int = 0
     """The seed of that noise: the same seed gives the same texture."""
     model: str = "vgg16"
-    """The networks: vgg16, which comes with this program, or a model file that train.py wrote."""
+    """The networks: vgg16 or small (faster), which come with this program, or a model file that train.py wrote."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """What the networks compute in; 16 bits are faster on GPUs, TPUs and some CPUs, at a small loss of accuracy."""
 
