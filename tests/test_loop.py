@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -140,6 +141,19 @@ def test_two_processes_with_unequal_shares_take_the_same_steps_and_save_one_chec
     assert load(tmp_path / "both" / "model.safetensors").levels == (2,)
 
 
+def test_sigterm_to_one_of_two_processes_saves_and_ends_both(start, tmp_path):
+    words = ["--coordinator", coordinator(), "--processes", "2", "--steps", "1000000", "--output", "both"]
+    processes = [start(*words, "--process", str(i)) for i in range(2)]
+    while steps_saved(tmp_path / "both") < 10 and all(process.poll() is None for process in processes):
+        time.sleep(0.01)
+    processes[1].send_signal(signal.SIGTERM)
+    outputs = [ends(process) for process in processes]
+    for code, output in outputs:
+        assert code == 0, output
+        stopped = int(re.search(r"level2: stopped after step (\d+) of 1000000", output)[1])
+        assert steps_saved(tmp_path / "both") == stopped
+
+
 def test_what_changed_is_named_when_a_run_is_resumed_otherwise(folder, photographs, capsys):
     words = ["--backbone", "tiny.safetensors", "--decoder-width", "0.75", "--levels", "1", "--output", "run"]
     words += ["--steps", "2", "--batch", "2", "--crop", "16", "--data", f"folder:{photographs}"]
@@ -164,7 +178,7 @@ def test_the_best_and_the_last_two_checkpoints_are_kept(tmp_path, tiny_model, ph
             bias = state.params["conv1_1"]["bias"] + step
             params = {"conv1_1": {**state.params["conv1_1"], "bias": bias}}
             checkpoints.save(state.replace(step=state.step + step, params=params), batches, {"loss": loss})
-        best, step = checkpoints.best(state.replace(step=state.step + 5))
-    assert step == 2
+        best = checkpoints.best(state.replace(step=state.step + 5))
+    assert int(best.step) == 2
     np.testing.assert_array_equal(best.params["conv1_1"]["bias"], state.params["conv1_1"]["bias"] + 2)
     assert sorted(int(p.name) for p in (tmp_path / "run").iterdir() if p.name.isdigit()) == [2, 4, 5]

@@ -50,9 +50,10 @@ def data_sets(tmp_path_factory):
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core import registered
 
+    coco = tfds.builder_cls("coco")
     with registered.skip_registration():
 
-        class TinyCoco(tfds.builder_cls("coco")):
+        class TinyCoco(coco):
             name = "coco"
 
             def _split_generators(self, _):

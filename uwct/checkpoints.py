@@ -83,13 +83,13 @@ class Checkpoints:
         self._manager.restore(step, args=ocp.args.Composite(data=grain.checkpoint.CheckpointRestore(data)))
         return restored
 
-    def best(self, state: TrainState) -> tuple[TrainState, int]:
-        """The state of the best test loss and its step, or the given last state where nothing was tested."""
+    def best(self, state: TrainState) -> TrainState:
+        """The state of the best test loss, or the given last state where nothing was tested."""
         self._manager.wait_until_finished()
         step = self._manager.best_step()
         if step is None or self.test_metrics(step) is None or step == int(state.step):
-            return state, int(state.step)
-        return self._restore(step, state), step
+            return state
+        return self._restore(step, state)
 
     def _restore(self, step: int, like: TrainState) -> TrainState:
         target = jax.tree.map(ocp.utils.to_shape_dtype_struct, to_global(like))

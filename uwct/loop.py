@@ -56,8 +56,8 @@ class Run:
     save_every: int
     test: Test | None = None
 
-    def finish(self, params: Any, model: Model, reader: data.Reader, stop: "Stop") -> tuple[Any, int]:
-        """Trains to the end: (parameters of the best test loss or, untested, the last; how many steps it took now).
+    def finish(self, params: Any, model: Model, reader: data.Reader, stop: "Stop") -> Any:
+        """Trains to the end and gives the parameters of the best test loss or, untested, the last.
 
         `params` are where a fresh run starts. Raises Stopped, after saving, when `stop` asks for it;
         FloatingPointError at a loss that is not finite; ValueError when the checkpoints belong to another run.
@@ -76,7 +76,7 @@ class Run:
         identity = dataclasses.asdict(config) | self.identity | {"processes": jax.process_count()}
         with Checkpoints(self.folder, identity) as checkpoints:
             state = checkpoints.restore(training.init_state(params, config), batches, devices)
-            start = number = int(state.step)
+            start = int(state.step)
             shown = Recorder(
                 self.folder, self.name, start=start, steps=config.steps, batch=config.batch, quiet=not is_first()
             )
@@ -91,8 +91,7 @@ class Run:
                     if number == config.steps or number % self.save_every == 0:
                         training.check_finite(state, number)
                         self._save(state, batches, checkpoints, shown, stop)
-            best, _ = checkpoints.best(state)
-        return jax.tree.map(np.asarray, best.params), number - start
+            return jax.tree.map(np.asarray, checkpoints.best(state).params)
 
     def _due(self, number: int) -> bool:
         """Whether a step is tested and saved."""

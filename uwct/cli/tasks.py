@@ -83,20 +83,21 @@ class Task:
         model, history = start(self.arguments, self.path)
         self.arguments.folder.mkdir(parents=True, exist_ok=True)
         for level in self.arguments.levels:
-            decoder, steps = self.train_level(model, level)
-            model = model.replace(params={**model.params, f"decoder{level}": decoder})
-            if steps or f"decoder{level}" not in history:
-                history[f"decoder{level}"] = self.record(history.get(f"decoder{level}"), level, decoder, model)
+            name = f"decoder{level}"
+            decoder = self.train_level(model, level)
+            if not _same(decoder, model.params.get(name)):  # else it was finished by an earlier command
+                model = model.replace(params={**model.params, name: decoder})
+                history[name] = self.record(history.get(name), level, decoder, model)
             self.save(model, history)
             self.say(f"level {level}: written to {self.path}")
         self.leave_report(model, history)
 
-    def train_level(self, model: models.Model, level: int) -> tuple[Any, int]:
-        """The trained parameters of one level's decoder, and how many steps were taken now."""
+    def train_level(self, model: models.Model, level: int) -> Any:
+        """The trained parameters of one level's decoder."""
         config = self.config
         if config.optimizer == "least-squares":
             batches = data.train_batches(self.reader, batch=config.batch, crop=config.crop, seed=config.seed)
-            return solve_linear_decoder(model.replace(dtype="float32"), iter(batches), config.steps), config.steps
+            return solve_linear_decoder(model.replace(dtype="float32"), iter(batches), config.steps)
         params = models.init_decoder(jax.random.key(config.seed), model.config, level)
         if config.bridge_steps:
             params = self.cross_bridge(params, model, level)
@@ -117,7 +118,7 @@ class Task:
         model.check_levels((level - 1,))
         bridge = init_bridge(decoder, model, level, jax.random.key(self.config.seed))
         config = dataclasses.replace(self.config, steps=self.config.bridge_steps)
-        bridge, _ = self.run(f"bridge{level}-{level - 1}", partial(bridge_loss, level=level), config, bridge, model)
+        bridge = self.run(f"bridge{level}-{level - 1}", partial(bridge_loss, level=level), config, bridge, model)
         return join(bridge, model.params[f"decoder{level - 1}"], level)
 
     def distill(self) -> None:
@@ -130,10 +131,10 @@ class Task:
             return loss(params, teacher, training.to_float(pictures))[1]
 
         params = distillation.init_student(teacher, student)
-        params, _ = self.run("predict", loss, self.config, params, teacher, metrics_of)
+        params = self.run("predict", loss, self.config, params, teacher, metrics_of)
         params = {**params, **distillation.init_decoders(jax.random.key(self.config.seed), student)}
         config = dataclasses.replace(self.config, steps=self.arguments.judge_steps)
-        params, _ = self.run("judge", loss, config, params, teacher, metrics_of)
+        params = self.run("judge", loss, config, params, teacher, metrics_of)
         model = distillation.finish(params, student, self.sample)
         record = {"command": self.command, "date": datetime.date.today().isoformat()}
         self.save(model, dict.fromkeys(model.params, record))
@@ -153,7 +154,7 @@ class Task:
         params: Any,
         model: models.Model,
         metrics_of: MetricsOf | None = None,
-    ) -> tuple[Any, int]:
+    ) -> Any:
         """One run to its end, in a folder of its own."""
         test = test_of(metrics_of, model, self.test, self.arguments) if metrics_of and self.test else None
         folder, save_every = self.arguments.folder / name, self.arguments.save_every
@@ -207,6 +208,14 @@ class Task:
         """Prints, once for all processes."""
         if is_first():
             print(text, flush=True)
+
+
+def _same(decoder: Any, other: Any) -> bool:
+    """Whether two decoders are the same, as precisely as a model file holds them."""
+    return other is not None and all(
+        np.array_equal(np.float16(a), np.float16(b))
+        for a, b in zip(jax.tree.leaves(decoder), jax.tree.leaves(other), strict=True)
+    )
 
 
 def start(arguments: Arguments, path: Path) -> tuple[models.Model, History]:
