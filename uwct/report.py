@@ -1,11 +1,14 @@
 """What a training leaves to look at: a table, the curves, and photographs beside their reconstructions."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 from matplotlib.figure import Figure
 
 from uwct import images, training
@@ -51,10 +54,14 @@ def curves(folders: Mapping[str, Path], path: Path) -> None:
 
 def reconstructions(model: Model, levels: Sequence[int], photographs: np.ndarray, path: Path) -> None:
     """Writes a PNG with each photograph of `uint8[N, H, W, 3]` in a row, followed by its reconstruction a level."""
-    rows = []
-    for photograph in training.to_float(photographs):
-        decoded = [model.decode(model.encode(photograph, level)[-1], level) for level in levels]
-        rows.append([images.Picture(np.asarray(picture)) for picture in (photograph, *decoded)])
+    pictures = training.to_float(photographs)
+
+    @partial(jax.jit, static_argnums=1)
+    def decoded(model: Model, level: int) -> Array:
+        return model.decode(model.encode(pictures, level)[-1], level)
+
+    sets = [np.asarray(pictures), *(np.asarray(decoded(model, level)) for level in levels)]
+    rows = [[images.Picture(picture) for picture in row] for row in zip(*sets, strict=True)]
     psnrs = [[float(psnr(jnp.asarray(p.rgb), jnp.asarray(row[0].rgb))) for p in row[1:]] for row in rows]
     labels = [", ".join(f"{value:.1f}" for value in row) + " dB" for row in psnrs]
     columns = ["photograph", *(f"level {level}" for level in levels)]

@@ -4,7 +4,7 @@ import dataclasses
 import datetime
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,18 +16,16 @@ import uwct.model as models
 from uwct import data, distillation, recorder, report, training
 from uwct.bridge import bridge_loss, init_bridge, join
 from uwct.cli.train import Arguments
+from uwct.cli.trial import BATCH, MetricsOf, open_test, test_of
 from uwct.config import TrainConfig, small
 from uwct.least_squares import solve_linear_decoder
 from uwct.loop import Run, Stop
 from uwct.parallel import Devices, is_first
 from uwct.photographs import open_source
 
-TEST_BATCH = 8
 SHOWN = 6  # photographs in reconstructions.png
 SAMPLE = 1600  # photographs by which an encoder is normalised
 History = dict[str, Any]
-# (parameters, model, uint8 pictures) -> metrics
-MetricsOf = Callable[[Any, models.Model, np.ndarray], training.Metrics]
 
 
 def perform(arguments: Arguments, stop: Stop, command: str) -> None:
@@ -87,7 +85,11 @@ class Task:
             decoder = self.train_level(model, level)
             if not _same(decoder, model.params.get(name)):  # else it was finished by an earlier command
                 model = model.replace(params={**model.params, name: decoder})
-                history[name] = self.record(history.get(name), level, decoder, model)
+                record = self.record() | self.tested(level, decoder, model)
+                record["train"] = recorder.last_line(self.arguments.folder / f"level{level}", "train")
+                if name in history and not self.config.bridge_steps and self.config.optimizer != "least-squares":
+                    record["before"] = history[name]
+                history[name] = record
             self.save(model, history)
             self.say(f"level {level}: written to {self.path}")
         self.leave_report(model, history)
@@ -136,14 +138,17 @@ class Task:
         config = dataclasses.replace(self.config, steps=self.arguments.judge_steps)
         params = self.run("judge", loss, config, params, teacher, metrics_of)
         model = distillation.finish(params, student, self.sample)
-        record = {"command": self.command, "date": datetime.date.today().isoformat()}
-        self.save(model, dict.fromkeys(model.params, record))
+        history = {"encoder": self.record()}
+        for level in model.levels:
+            history[f"decoder{level}"] = self.record() | self.tested(level, model.params[f"decoder{level}"], model)
+        self.save(model, history)
         self.say(f"written to {self.path}")
+        self.leave_report(model, history)
 
     def sample(self) -> Iterator[np.ndarray]:
         """The photographs by which an encoder is normalised."""
         reader = data.Reader(self.source, SAMPLE)
-        for pictures in data.evaluation_batches(reader, batch=TEST_BATCH, crop=self.arguments.test_crop):
+        for pictures in data.evaluation_batches(reader, batch=BATCH, crop=self.arguments.test_crop):
             yield pictures.astype(np.float32) / 255
 
     def run(
@@ -161,17 +166,17 @@ class Task:
         run = Run(name, folder, loss, config, self.identity, save_every, test)
         return run.finish(params, model, self.reader, self.stop)
 
-    def record(self, before: History | None, level: int, decoder: Any, model: models.Model) -> History:
-        """How a decoder was made, and how well it does."""
-        record: History = {"command": self.command, "date": datetime.date.today().isoformat()}
-        record["data"] = self.identity["photographs"]
-        if before and not self.config.bridge_steps and self.config.optimizer != "least-squares":
-            record["before"] = before
-        record["train"] = recorder.last_line(self.arguments.folder / f"level{level}", "train")
-        if self.test:
-            metrics_of = partial(training.reconstruction_metrics, level=level)
-            record["test"] = test_of(metrics_of, model, self.test, self.arguments)(decoder, self.stop)
-        return record
+    def record(self) -> History:
+        """How something was made."""
+        date = datetime.date.today().isoformat()
+        return {"command": self.command, "date": date, "data": self.identity["photographs"]}
+
+    def tested(self, level: int, decoder: Any, model: models.Model) -> History:
+        """How well a decoder does on the test photographs, if there are any."""
+        if not self.test:
+            return {}
+        metrics_of = partial(training.reconstruction_metrics, level=level)
+        return {"test": test_of(metrics_of, model, self.test, self.arguments)(decoder, self.stop)}
 
     def save(self, model: models.Model, history: History) -> None:
         """Writes the model in float16, without its encoder where that comes with uwct."""
@@ -233,26 +238,3 @@ def start(arguments: Arguments, path: Path) -> tuple[models.Model, History]:
             params |= {key: value for key, value in donor.params.items() if key != "encoder"}
             history |= models.training_history(name)
     return model.replace(params=params, dtype=arguments.config.dtype), history
-
-
-def open_test(arguments: Arguments) -> data.Reader | None:
-    """The photographs to test on."""
-    where = arguments.test
-    if where is None and not arguments.config.data.startswith("folder:"):
-        where = arguments.config.data
-    if where is None:
-        return None
-    return data.Reader(open_source(where, arguments.test_split, arguments.data_dir), arguments.test_count)
-
-
-def test_of(
-    metrics_of: MetricsOf, model: models.Model, reader: data.Reader, arguments: Arguments
-) -> Callable[[Any, Stop], dict[str, float]]:
-    """The test of parameters by metrics that are functions of (parameters, model, uint8 pictures), in float32."""
-    compiled, exact = jax.jit(metrics_of), model.replace(dtype="float32")
-
-    def test(params: Any, stop: Stop) -> dict[str, float]:
-        batches = data.evaluation_batches(reader, batch=TEST_BATCH, crop=arguments.test_crop)
-        return training.evaluate(lambda pictures: compiled(params, exact, pictures), stop.between(batches))
-
-    return test

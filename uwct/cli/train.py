@@ -32,7 +32,6 @@ Examples:
   python train.py --data coco/2017 --levels 1 2 3 4 5
   python train.py --data folder:photos --test folder:unseen --recipe fast --output runs/fast
   python train.py --data folder:photos --levels 1 --optimizer least-squares --steps 100 --batch 16 --crop 64
-  python train.py --data folder:photos --task distill --init vgg16 --recipe fast --output runs/small
   python train.py --evaluate small --test folder:unseen"""
 
 
@@ -45,7 +44,7 @@ class Arguments:
     """Where the defaults of the options above come from: the paper, or what learns faster."""
     task: Literal["decoders", "distill"] = "decoders"
     """What to train: decoders for a fixed encoder, or a narrow encoder that predicts the features of the one in --init
-    ("distill"), together with first decoders of its own."""
+    ("distill"), together with decoders of its own; uwct/weights/small.sh shows how."""
     levels: Annotated[tuple[int, ...], tyro.conf.arg(metavar="LEVEL [LEVEL ...]")] = LEVELS
     """The levels to train decoders for, in this order; 1 is the shallowest, 5 the deepest."""
     backbone: str = "vgg16"

@@ -18,4 +18,4 @@ train --task distill --init $vgg16 --steps 10000 --judge-steps 30000 --output ru
 
 own="--backbone $student --init $student --output runs/small"
 train --levels 1 --optimizer least-squares --steps 200 --batch 16 --crop 64 $own "${@}"
-train --levels 2 3 4 5 --steps 15000 $own "${@}"
+train --levels 2 3 4 5 --steps 15000 --feature-weight 0.1 $own "${@}"
