@@ -1,4 +1,4 @@
-"""Train decoders on a folder of photographs; `python train.py --help` explains.
+"""Train decoders on photographs; `python train.py --help` explains.
 
 python train.py --data folder:photos --levels 1 2 3 4 5
 """

@@ -13,7 +13,7 @@ ROOT = Path(uwct.__file__).parent
 # A module may import those of earlier rows.
 ORDER = [
     {"config", "statistics", "linalg", "affine", "convolution_cpu", "losses", "images", "parallel"},
-    {"transforms", "convolution", "photographs"},
+    {"transforms", "convolution", "photographs", "optimizer"},
     {"data"},
     {"layers"},
     {"vgg"},

@@ -39,10 +39,10 @@ class TinyNumbers(tfds.core.GeneratorBasedBuilder):
         return tfds.core.DatasetInfo(builder=self, features=features)
 
     def _split_generators(self, _):
-        return {"train": iter([(0, {"label": 0})])}
+        return {"train": self._generate_examples()}
 
     def _generate_examples(self):
-        raise NotImplementedError
+        yield 0, {"label": 0}
 
 
 def test_a_folder_gives_its_pictures_in_the_order_of_their_paths(photographs):

@@ -13,6 +13,7 @@ from uwct.bridge import bridge_loss, init_bridge, join
 from uwct.config import RECIPES, TrainConfig
 from uwct.least_squares import solve_linear_decoder
 from uwct.model import init_decoder
+from uwct.optimizer import learning_rate, make_optimizer
 from uwct.parallel import Devices
 from uwct.vgg import Decoder
 
@@ -74,7 +75,7 @@ def test_muon_orthogonalises_kernels_as_matrices(tiny_model):
     grads["conv2_1"]["kernel"] = jnp.float32(left * np.geomspace(1, 50, shape[-1]) @ right.T).reshape(shape)
     spreads = []
     for config in (CONFIG, dataclasses.replace(CONFIG, optimizer="muon")):
-        optimizer = training.make_optimizer(dataclasses.replace(config, warmup=0))
+        optimizer = make_optimizer(dataclasses.replace(config, warmup=0))
         update = optimizer.update(grads, optimizer.init(params), params)[0]["conv2_1"]["kernel"]
         singular = np.linalg.svd(np.asarray(update).reshape(-1, shape[-1]), compute_uv=False)
         spreads.append(singular.max() / singular.min())
@@ -170,7 +171,7 @@ def test_the_recipe_of_the_paper_counts_its_steps_in_epochs():
 @pytest.mark.parametrize(("schedule", "expected"), [("constant", [0, 0.5, 1, 1, 1]), ("cosine", [0, 0.5, 1, 0.5, 0])])
 def test_schedules(schedule, expected):
     config = dataclasses.replace(CONFIG, learning_rate=1.0, steps=8, warmup=2, schedule=schedule)
-    found = [float(training.learning_rate(config)(step)) for step in (0, 1, 2, 5, 8)]
+    found = [float(learning_rate(config)(step)) for step in (0, 1, 2, 5, 8)]
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 

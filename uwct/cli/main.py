@@ -8,7 +8,7 @@ Style transfer from any picture to any photo, without training per style.
 
   uwct stylize   paint a photo in the manner of any picture, or make a texture of it
   uwct evaluate  measure how near stylized pictures are to their styles and contents
-  uwct train     train the networks' decoders on a folder of photographs
+  uwct train     train the networks' decoders, or a narrower network, on photographs
   uwct measure   measure an encoder's mean activations over photographs, to normalise it
 
 uwct COMMAND --help explains a command and gives examples."""

@@ -41,7 +41,7 @@ class Arguments:
 
     config: Annotated[TrainConfig, tyro.conf.arg(name="")] = RECIPES["paper"]
     recipe: Literal["paper", "fast"] = "paper"
-    """Where the defaults of the options above come from: the paper, or what learns faster."""
+    """Where the defaults of --optimizer, --batch, --crop and the like come from: the paper, or what learns faster."""
     task: Literal["decoders", "distill"] = "decoders"
     """What to train: decoders for a fixed encoder, or a narrow encoder that predicts the features of the one in --init
     ("distill"), together with decoders of its own; uwct/weights/small.sh shows how."""

@@ -2,7 +2,7 @@
 # Distils the model "small" from the shipped vgg16, its decoders with it, and then solves level 1, from the root of the
 # repository, on photos/train (8,000 photographs) and tested on photos/test; on two CPU cores it takes some 80 minutes.
 # The result, runs/small/model.safetensors, is shipped as uwct/weights/small.safetensors. Further options are passed on
-# to every command.
+# to every command. (The shipped file came from the same functions, with a learning rate of 0.006 in the second stage.)
 set -euo pipefail
 
 train() {
