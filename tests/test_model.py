@@ -94,7 +94,22 @@ def test_config_survives_json_and_is_validated():
     with pytest.raises(ValueError, match=r"decoder_width must lie in \(0, 1\]"):
         vgg16(1.5)
     with pytest.raises(ValueError, match="five non-empty tuples"):
-        ModelConfig("short", ((4,),))
+        ModelConfig("hollow", ((4,), ()))
+    with pytest.raises(ValueError, match="five non-empty tuples"):
+        ModelConfig("long", ((4,),) * 6)
+    with pytest.raises(ValueError, match="must not be empty"):
+        ModelConfig("nothing", ())
+    with pytest.raises(ValueError, match="the encoder of level X must have X blocks"):
+        ModelConfig("own", ((4,),), encoders=(((4,), (4,)),))
+
+
+def test_saved_tensors_are_those_of_the_model_however_they_lie_in_memory(tiny_model, tmp_path):
+    turned = jax.tree.map(lambda x: np.asarray(x).T.copy().T, tiny_model.params)
+    save(tiny_model.replace(params=turned), tmp_path / "m.safetensors")
+    jax.tree.map(np.testing.assert_array_equal, load(tmp_path / "m.safetensors").params, tiny_model.params)
+
+
+def test_variances_are_validated():
     with pytest.raises(ValueError, match="six positive numbers"):
         dataclasses.replace(TINY, variances=(1.0,))
 

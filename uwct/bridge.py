@@ -13,8 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from uwct.losses import squared_error
-from uwct.model import Model
-from uwct.vgg import Decoder
+from uwct.model import Model, decoder_module
 
 
 def init_bridge(decoder: Any, model: Model, level: int, key: Array) -> Any:
@@ -29,7 +28,7 @@ def init_bridge(decoder: Any, model: Model, level: int, key: Array) -> Any:
 def bridge_loss(bridge: Any, model: Model, pictures: Array, *, level: int) -> tuple[Array, dict[str, Array]]:
     """The squared error of relu_(level-1)_1 over its variance, for pictures `[N, H, W, 3]`, as `loss`."""
     *_, target, features = model.encode(pictures, level)
-    decoder = Decoder(model.config.blocks, level, model.config.decoder_width, jnp.dtype(model.dtype))
+    decoder = decoder_module(model.config, level, model.dtype)
     hidden = decoder.apply({"params": bridge["top"]}, features, stop=f"conv{level - 1}_1")
     prediction = jnp.asarray(hidden) @ bridge["map"]["kernel"][0, 0] + bridge["map"]["bias"]
     loss = squared_error(prediction, jax.lax.stop_gradient(target)).mean() / model.config.variances[level - 1]

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 LEVELS = (1, 2, 3, 4, 5)
+Blocks = tuple[tuple[int, ...], ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,10 +15,13 @@ class ModelConfig:
 
     Attributes:
       backbone: the name of the network family, for people ("vgg16").
-      blocks: channels of every convolution, block by block; relu_X_1 is the first convolution of block X.
+      blocks: channels of every convolution, block by block; relu_X_1 is the first convolution of block X. Fewer than
+        five blocks are an encoder that ends earlier.
       decoder_width: the decoders' hidden channels as a fraction of the encoder's.
       normalised: whether each encoder channel is scaled to mean activation 1 over natural photographs.
       variances: of the pixels and of relu1_1 to relu5_1 over natural photographs, the unit of the training losses.
+      encoders: where every level has an encoder of its own, the blocks of each, () for a level without one; else ().
+      final_relu: whether decoders end with a ReLU (Collaborative Distillation's) or linearly.
     """
 
     backbone: str
@@ -25,17 +29,35 @@ class ModelConfig:
     decoder_width: float = 1.0
     normalised: bool = True
     variances: tuple[float, ...] = (1.0,) * (1 + len(LEVELS))
+    encoders: tuple[Blocks, ...] = ()
+    final_relu: bool = False
 
     def __post_init__(self) -> None:
-        blocks = tuple(tuple(int(width) for width in block) for block in self.blocks)
-        object.__setattr__(self, "blocks", blocks)
-        if len(blocks) != len(LEVELS) or not all(block and min(block) > 0 for block in blocks):
-            raise ValueError(f"blocks must be five non-empty tuples of positive channel counts, not {self.blocks}")
+        object.__setattr__(self, "blocks", _blocks(self.blocks))
+        if not self.blocks:
+            raise ValueError("blocks must not be empty")
+        object.__setattr__(self, "encoders", tuple(_blocks(blocks) for blocks in self.encoders))
+        if self.encoders and any(len(blocks) not in (0, level) for level, blocks in enumerate(self.encoders, start=1)):
+            raise ValueError(f"the encoder of level X must have X blocks, or none, not {self.encoders}")
         if not 0 < self.decoder_width <= 1:
             raise ValueError(f"decoder_width must lie in (0, 1], not {self.decoder_width}")
         object.__setattr__(self, "variances", tuple(float(value) for value in self.variances))
         if len(self.variances) != 1 + len(LEVELS) or not min(self.variances) > 0:
             raise ValueError(f"variances must be six positive numbers, not {self.variances}")
+
+    @property
+    def encoded_levels(self) -> tuple[int, ...]:
+        """The levels that there is an encoder for."""
+        if self.encoders:
+            return tuple(level for level, blocks in enumerate(self.encoders, start=1) if blocks)
+        return LEVELS[: len(self.blocks)]
+
+    def encoder(self, level: int) -> tuple[str, Blocks]:
+        """The name of a level's encoder among the parameters, and its blocks; raises ValueError for none."""
+        if level not in self.encoded_levels:
+            has = ", ".join(map(str, self.encoded_levels))
+            raise ValueError(f"the model has no encoder for level {level} (it has: {has})")
+        return (f"encoder{level}", self.encoders[level - 1]) if self.encoders else ("encoder", self.blocks)
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
@@ -48,6 +70,14 @@ class ModelConfig:
             return cls(**fields)
         except (json.JSONDecodeError, TypeError) as error:
             raise ValueError(f"not the config of a uwct model: {error}") from None
+
+
+def _blocks(blocks: Any) -> Blocks:
+    """Blocks as JSON may hold them, as tuples; raises ValueError unless they are positive channel counts."""
+    result = tuple(tuple(int(width) for width in block) for block in blocks)
+    if len(result) > len(LEVELS) or not all(block and min(block) > 0 for block in result):
+        raise ValueError(f"blocks must be up to five non-empty tuples of positive channel counts, not {blocks}")
+    return result
 
 
 def vgg16(decoder_width: float = 1.0) -> ModelConfig:

@@ -14,6 +14,7 @@ from jax import Array, lax
 from uwct.convolution import conv3x3_valid
 
 Padding = Literal["reflect", "wrap"]
+Pooling = Literal["floor", "ceil"]
 
 
 def _in_float32(layer: Callable[..., Array]) -> Callable[..., Array]:
@@ -51,8 +52,14 @@ def conv3x3(x: Array, kernel: Array, bias: Array, *, padding: Padding = "reflect
 
 
 @_in_float32
-def max_pool(x: Array) -> Array:
-    """The maximum of each 2x2 square: `[..., H, W, C] -> [..., H // 2, W // 2, C]` (an odd last row is dropped)."""
+def max_pool(x: Array, pooling: Pooling = "floor") -> Array:
+    """The maximum of each 2x2 square: `[..., H, W, C] -> [..., H / 2, W / 2, C]`.
+
+    An odd last row or column is dropped with "floor", and pooled by itself with "ceil".
+    """
+    if pooling == "ceil":
+        odd = [(0, 0)] * (x.ndim - 3) + [(0, x.shape[-3] % 2), (0, x.shape[-2] % 2), (0, 0)]
+        x = jnp.pad(x, odd, mode="edge")  # its maximum is its own
     h, w = x.shape[-3] // 2, x.shape[-2] // 2
     x = x[..., : 2 * h, : 2 * w, :]
     rows = jnp.maximum(x[..., 0::2, :, :], x[..., 1::2, :, :])

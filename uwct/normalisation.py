@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from uwct.config import LEVELS
-from uwct.vgg import Blocks, Conv3x3, Encoder
+from uwct.config import LEVELS, Blocks
+from uwct.vgg import Conv3x3, Encoder
 
 
 def mean_activations(blocks: Blocks, params: Any, batches: Iterable[np.ndarray]) -> dict[str, np.ndarray]:

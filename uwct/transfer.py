@@ -43,8 +43,8 @@ def encode_style(model: Model, picture: Array) -> Style:
 @jax.jit
 def _encode_style(model: Model, picture: Array) -> Style:
     padded, weights = pad_to_stride(picture, LEVELS[-1])
-    taps = model.encode(padded)
-    return Style({level: moments(tap, pool(weights, level)) for level, tap in zip(LEVELS, taps, strict=True)})
+    features = model.encode_all(padded)
+    return Style({level: moments(x, pool(weights, level)) for level, x in features.items()})
 
 
 def stylize(

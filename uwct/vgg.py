@@ -13,10 +13,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
-from uwct.config import LEVELS
-from uwct.layers import Padding, conv3x3, max_pool, upsample
-
-Blocks = tuple[tuple[int, ...], ...]
+from uwct.config import LEVELS, Blocks
+from uwct.layers import Padding, Pooling, conv3x3, max_pool, upsample
 
 
 def check_level(level: int) -> None:
@@ -60,12 +58,14 @@ class Encoder(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Array, level: int = LEVELS[-1], padding: Padding = "reflect") -> tuple[Array, ...]:
+    def __call__(
+        self, x: Array, level: int = LEVELS[-1], padding: Padding = "reflect", pooling: Pooling = "floor"
+    ) -> tuple[Array, ...]:
         check_level(level)
         taps = []
         for block, index, _, width in encoder_layers(self.blocks, level):
             if index == 1 and block > 1:
-                x = max_pool(x)
+                x = max_pool(x, pooling)
             x = nn.relu(Conv3x3(width, self.dtype, name=f"conv{block}_{index}")(x, padding))
             if index == 1:
                 taps.append(x)
@@ -76,13 +76,15 @@ class Decoder(nn.Module):
     """The mirror of the encoder up to relu_X_1. `apply(variables, features)` gives the picture, not clipped.
 
     The layer that mirrors `conv4_2` is called `conv4_2` and turns that layer's output channels into its input
-    channels. `width` scales the channels between the first input and the picture. The last layer is linear.
+    channels. `width` scales the channels between the first input and the picture. The last layer is linear, unless
+    `final_relu`.
     """
 
     blocks: Blocks
     level: int
     width: float = 1.0
     dtype: Any = jnp.float32
+    final_relu: bool = False
 
     @nn.compact
     def __call__(self, x: Array, padding: Padding = "reflect", stop: str = "") -> Array:
@@ -94,7 +96,7 @@ class Decoder(nn.Module):
             features = channels if last else max(1, round(channels * self.width))
             init = nn.initializers.zeros if last else nn.initializers.he_normal()
             x = Conv3x3(features, self.dtype, init, name=f"conv{block}_{index}")(x, padding)
-            if not last:
+            if not last or self.final_relu:
                 x = nn.relu(x)
             if index == 1 and block > 1:
                 x = upsample(x)

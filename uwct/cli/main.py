@@ -9,6 +9,9 @@ Style transfer from any picture to any photo, without training per style.
   uwct stylize   paint a photo in the manner of any picture, or make a texture of it
   uwct evaluate  measure how near stylized pictures are to their styles and contents
   uwct train     train the networks' decoders, or a narrower network, on photographs
+  uwct convert   make a model file of weights that other programs wrote
+  uwct fetch     download VGG-19, the network of the paper
+  uwct inspect   say what a model or a file of weights holds
   uwct measure   measure an encoder's mean activations over photographs, to normalise it
 
 uwct COMMAND --help explains a command and gives examples."""
@@ -23,6 +26,12 @@ def main() -> None:
         from uwct.cli.evaluate import main as run
     elif command == "train":
         from uwct.cli.train import main as run
+    elif command == "convert":
+        from uwct.cli.convert import main as run
+    elif command == "fetch":
+        from uwct.cli.fetch import main as run
+    elif command == "inspect":
+        from uwct.cli.inspect import main as run
     elif command == "measure":
         from uwct.cli.measure import main as run
     elif command in ("-h", "--help"):

@@ -12,7 +12,7 @@ import numpy as np
 import tyro
 from tqdm import tqdm
 
-from uwct import images
+from uwct import compat, images
 from uwct.cli.cache import use_compilation_cache
 from uwct.cli.errors import FAULTS, fail_partly, one_sentence, sentence
 from uwct.cli.look import NUMBERS, Look
@@ -65,6 +65,13 @@ class Arguments:
     """The networks: vgg16 or small (faster), which come with this program, or a model file that train.py wrote."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """What the networks compute in; 16 bits are faster on GPUs, TPUs and some CPUs, at a small loss of accuracy."""
+    compat: Annotated[Literal["floor", "ceil"] | None, tyro.conf.arg(metavar="{floor,ceil}")] = None
+    """Compute as the projects do whose weights `uwct convert` takes, to compare with their pictures: WCT without
+    shrinkage, one alpha for all levels, statistics in float64, and pooling that drops odd rows and columns ("floor", as
+    Collaborative Distillation does) or keeps them ("ceil", as the authors do), so that the size may change a little.
+    The style keeps its size unless --style-size is given."""
+    compat_divisor: Literal["n-1", "n"] = "n-1"
+    """What --compat divides covariances by, n being the number of pixels."""
 
 
 def main(argv: list[str] | None = None, prog: str = "stylize.py") -> None:
@@ -94,6 +101,19 @@ def check(arguments: Arguments) -> None:
         raise ValueError(f"--seed must lie between 0 and 2^32, not {arguments.seed}")
     if arguments.texture == (arguments.content is not None):
         raise ValueError("give either --content or --texture")
+    if arguments.compat:
+        check_compat(arguments)
+
+
+def check_compat(arguments: Arguments) -> None:
+    """Raises ValueError for what other projects do not do."""
+    look = arguments.look
+    if arguments.texture or len(style_paths(arguments)) > 1:
+        raise ValueError("--compat takes one content and one style")
+    if look.transform not in (None, "wct") or look.shrinkage or arguments.dtype != "float32":
+        raise ValueError("--compat computes WCT without shrinkage in float32; leave those options out")
+    if len(set(look.resolve().alpha)) > 1:
+        raise ValueError("--compat takes one --alpha for all levels")
 
 
 def style_paths(arguments: Arguments) -> list[Path]:
@@ -104,6 +124,8 @@ def style_paths(arguments: Arguments) -> list[Path]:
 def run(arguments: Arguments, jobs: list[Job]) -> list[str]:
     """Does every job; a bad picture among several is passed over, and what was wrong with it is returned."""
     look = arguments.look.resolve()
+    if arguments.compat:
+        look = dataclasses.replace(look, transform="wct", shrinkage=0)
     model = load(arguments.model, dtype=arguments.dtype)
     model.check_levels(look.levels)
     failures: list[str] = []
@@ -111,7 +133,7 @@ def run(arguments: Arguments, jobs: list[Job]) -> list[str]:
         for paths, group in groupby(jobs, key=lambda job: job.styles):
             of_style = list(group)
             try:
-                styles = [encode(path, model, look) for path in paths]
+                styles = [] if arguments.compat else [encode(path, model, look) for path in paths]
             except FAULTS as fault:
                 if len(jobs) == 1:
                     raise
@@ -121,7 +143,10 @@ def run(arguments: Arguments, jobs: list[Job]) -> list[str]:
             for job in of_style:
                 start = time.perf_counter()
                 try:
-                    picture, before = paint(arguments, look, model, styles, job.content)
+                    if arguments.compat:
+                        picture, before = paint_compatibly(arguments, look, model, job)
+                    else:
+                        picture, before = paint(arguments, look, model, styles, job.content)
                     images.write(job.output, picture)
                 except FAULTS as fault:
                     if len(jobs) == 1:
@@ -131,6 +156,19 @@ def run(arguments: Arguments, jobs: list[Job]) -> list[str]:
                     tqdm.write(report(arguments, look, job, before, picture.size, time.perf_counter() - start))
                 bar.update()
     return failures
+
+
+def paint_compatibly(arguments: Arguments, look: Preset, model: Model, job: Job) -> tuple[images.Picture, str]:
+    """The stylized picture as other projects make it, cut to the content's size where it is larger."""
+    picture, resized = sized(job.content or Path(), "--size", arguments.size)
+    _, painting = sized(job.styles[0], "--style-size", arguments.look.style_size or 0)
+    convention = compat.Convention(arguments.compat or "floor", arguments.compat_divisor)
+    rgb = compat.stylize(
+        model, jnp.asarray(resized.rgb), jnp.asarray(painting.rgb), look.levels, look.alpha[0], convention=convention
+    )
+    height, width = (min(a, b) for a, b in zip(rgb.shape, resized.rgb.shape[:2], strict=False))
+    alpha = None if resized.alpha is None else resized.alpha[:height, :width]
+    return dataclasses.replace(resized, rgb=np.asarray(rgb)[:height, :width], alpha=alpha), picture.size
 
 
 def report(arguments: Arguments, look: Preset, job: Job, before: str, after: str, seconds: float) -> str:

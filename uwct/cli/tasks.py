@@ -183,7 +183,9 @@ class Task:
         if is_first():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             own_encoder = model.config.backbone not in models.BACKBONES
+            _, _, encoders = models.read_model(self.arguments.backbone)
             metadata = {"training": json.dumps(history)}
+            metadata |= {key: value for key, value in encoders.items() if key == "provenance"}
             models.save(model, self.path, dtype="float16", encoder=own_encoder, metadata=metadata)
 
     def leave_report(self, model: models.Model, history: History) -> None:
@@ -235,6 +237,6 @@ def start(arguments: Arguments, path: Path) -> tuple[models.Model, History]:
             donor = models.load(name)
             if donor.config != model.config:
                 raise ValueError(f"{name} is another network: {donor.config}, not {model.config}")
-            params |= {key: value for key, value in donor.params.items() if key != "encoder"}
+            params |= {key: value for key, value in donor.params.items() if not key.startswith("encoder")}
             history |= models.training_history(name)
     return model.replace(params=params, dtype=arguments.config.dtype), history

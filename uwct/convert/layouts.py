@@ -1,0 +1,147 @@
+"""What the layers of published VGG encoders and WCT decoders are called, project by project.
+
+A layout says, for one kind of network, which foreign layer is which of ours. Layers of ours are `(block, index)`: VGG's
+conv4_2 is (4, 2), and so is the decoder's layer that mirrors it. Sequential containers number their layers, those
+without parameters included, so that the numbers follow from the architecture.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from functools import cache
+from typing import Literal
+
+from uwct.config import LEVELS
+
+Layer = tuple[int, int]
+# Convolutions in each block, to the end of the network.
+DEPTHS = {"vgg19": (2, 2, 4, 4, 4), "vgg16": (2, 2, 3, 3, 3)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """One kind of network.
+
+    Attributes:
+      source: what it is, for people.
+      licence: what is known about the licence of the published files.
+      family: "vgg19" or "vgg16".
+      kind: whether it turns pictures into features or back.
+      level: an encoder's last, a decoder's own.
+      layers: foreign name -> layer of ours, in the order in which pictures pass.
+      preprocessing: what an encoder does first: "1x1", a convolution of its own, called `preprocess`; or the constants
+        of "torchvision" or "caffe".
+      preprocess: the name of that convolution.
+      required: further layers that a file must have.
+      unused: groups of further layers that a file has, each wholly or not at all.
+      final_relu: whether a decoder ends with a ReLU.
+    """
+
+    source: str
+    licence: str
+    family: str
+    kind: Literal["encoder", "decoder"]
+    level: int
+    layers: dict[str, Layer]
+    preprocessing: Literal["", "1x1", "torchvision", "caffe"] = ""
+    preprocess: str = ""
+    required: frozenset[str] = frozenset()
+    unused: tuple[frozenset[str], ...] = ()
+    final_relu: bool = False
+
+    @property
+    def backbone(self) -> str:
+        """A name for an encoder of this layout, or that this decoder belongs to."""
+        return f"{self.preprocessing if self.preprocessing in ('torchvision', 'caffe') else 'converted'}-{self.family}"
+
+
+VGG = "Simonyan and Zisserman's weights, CC BY 4.0, trained on ImageNet"
+AUTHORS = "MIT (Yijun Li); the encoder is Simonyan and Zisserman's, CC BY 4.0, trained on ImageNet"
+NAMED = "that of the project that it comes from (PytorchWCT: MIT); trained on ImageNet or MS-COCO"
+DISTILLED = "MIT (Huan Wang); derived from VGG-19, trained on ImageNet and MS-COCO"
+
+
+def vgg_layers(family: str, level: int | None = None) -> list[Layer]:
+    """The convolutions up to relu_X_1, or all."""
+    layers = [(block, i) for block, depth in enumerate(DEPTHS[family], 1) for i in range(1, depth + 1)]
+    return layers if level is None else layers[: layers.index((level, 1)) + 1]
+
+
+def torchvision_indices(family: str) -> dict[str, Layer]:
+    """The places of convolutions among torchvision's `features`: convolution, ReLU, ..., pooling."""
+    layers = vgg_layers(family)
+    return {str(2 * i + block - 1): (block, index) for i, (block, index) in enumerate(layers)}
+
+
+def sequential_encoder(family: str) -> dict[str, Layer]:
+    """Places where the 1x1 convolution is followed by padding, convolution, ReLU, ..., and pooling between blocks."""
+    return {str(2 + 3 * i + block - 1): (block, index) for i, (block, index) in enumerate(vgg_layers(family))}
+
+
+def sequential_decoder(family: str, level: int) -> dict[str, Layer]:
+    """Places in padding, convolution, ReLU, with up-sampling after the first convolution of a block."""
+    layers = reversed(vgg_layers(family, level))
+    return {str(1 + 3 * i + level - block): (block, index) for i, (block, index) in enumerate(layers)}
+
+
+@cache
+def layouts() -> tuple[Layout, ...]:
+    """All that are known."""
+    return tuple(layout for family in DEPTHS for layout in (*_encoders(family), *_decoders(family)))
+
+
+def _pretrained(
+    source: str, family: str, preprocessing: Literal["torchvision", "caffe"], names: dict[str, Layer], dense: set[str]
+) -> Layout:
+    """VGG as it was trained to classify, of which we use what leads to relu5_1."""
+    used = {foreign: layer for foreign, layer in names.items() if layer in vgg_layers(family, LEVELS[-1])}
+    unused = (frozenset(names.keys() - used.keys()), frozenset(dense))
+    return Layout(source, VGG, family, "encoder", LEVELS[-1], used, preprocessing, unused=unused)
+
+
+def _encoders(family: str) -> Iterator[Layout]:
+    name = family.replace("vgg", "VGG-")
+    dense, numbered_dense = {"fc1", "fc2", "predictions"}, {"dense", "dense_1", "dense_2"}
+    named = {f"block{b}_conv{i}": (b, i) for b, i in vgg_layers(family)}
+    numbered = {f"conv2d_{i}" if i else "conv2d": layer for i, layer in enumerate(vgg_layers(family))}
+    classifier = {f"classifier.{i}" for i in (0, 3, 6)}
+    yield _pretrained(f"torchvision's {name}", family, "torchvision", torchvision_indices(family), classifier)
+    yield _pretrained(f"Keras's {name}", family, "caffe", named, dense)
+    # Numbers alone do not tell VGG-16 from the beginning of VGG-19: here the whole network is needed.
+    keras = _pretrained(f"Keras's {name}", family, "caffe", numbered, numbered_dense)
+    yield dataclasses.replace(keras, required=keras.unused[0], unused=keras.unused[1:])
+    for level in LEVELS:
+        layers = vgg_layers(family, level)
+        places = {foreign: layer for foreign, layer in sequential_encoder(family).items() if layer in layers}
+        beyond = frozenset(sequential_encoder(family).keys() - places.keys()) if level == LEVELS[-1] else frozenset()
+        normalised = f"normalised {name} of the WCT and AdaIN projects"
+
+        def own(source: str, licence: str, names: dict[str, Layer], first: str, *, level: int = level) -> Layout:
+            return Layout(source, licence, family, "encoder", level, names, "1x1", first)
+
+        yield dataclasses.replace(own(normalised, AUTHORS, places, "0"), unused=(beyond,))
+        yield own(normalised, NAMED, {f"conv{i}": layer for i, layer in enumerate(layers, start=2)}, "conv1")
+        for first in ("conv0", "preprocess"):
+            yield own(normalised, NAMED, {f"conv{b}_{i}": (b, i) for b, i in layers}, first)
+        auxiliary = frozenset(f"conv{b}1_aux" for b in range(1, level + 1))
+        distilled = own(f"Collaborative-Distillation {name} encoder", DISTILLED, _short(layers), "conv0")
+        yield dataclasses.replace(distilled, unused=(auxiliary,))
+
+
+def _decoders(family: str) -> Iterator[Layout]:
+    name = family.replace("vgg", "VGG-")
+    for level in LEVELS:
+        layers = vgg_layers(family, level)[::-1]
+
+        def mirror(source: str, licence: str, names: dict[str, Layer], *, level: int = level) -> Layout:
+            return Layout(source, licence, family, "decoder", level, names)
+
+        authors, named = f"{name} decoder of the WCT and AdaIN projects", f"{name} decoder with named layers"
+        yield mirror(authors, AUTHORS, sequential_decoder(family, level))
+        yield mirror(named, NAMED, {f"conv{b}_{i}": (b, i) for b, i in layers})
+        yield mirror(named, NAMED, {f"conv{i}": layer for i, layer in enumerate(layers, start=len(layers) + 2)})
+        distilled = mirror(f"Collaborative-Distillation {name} decoder", DISTILLED, _short(layers))
+        yield dataclasses.replace(distilled, final_relu=True)
+
+
+def _short(layers: list[Layer]) -> dict[str, Layer]:
+    return {f"conv{block}{index}": (block, index) for block, index in layers}
