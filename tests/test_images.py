@@ -160,8 +160,8 @@ def test_profiles_of_other_spaces_are_applied_not_attached_to_rgb(tmp_path):
 @pytest.mark.parametrize(("shape", "expected"), [((20, 30), (40, 60)), ((30, 20), (60, 40)), ((1, 200), (1, 60))])
 def test_resizing_sets_the_long_side(shape, expected):
     original = images.Picture(np.full((*shape, 3), 0.4, np.float32), np.full(shape, 0.7, np.float32))
-    assert images.fitted(original, 0) == shape
-    assert images.fitted(original, 60) == expected
+    assert images.fitted(original.rgb.shape[:2], 0) == shape
+    assert images.fitted(original.rgb.shape[:2], 60) == expected
     found = images.resize(original, expected)
     assert found.rgb.shape == (*expected, 3)
     np.testing.assert_allclose(found.rgb, 0.4, atol=1e-5)

@@ -12,8 +12,8 @@ import uwct
 ROOT = Path(uwct.__file__).parent
 # A module may import those of earlier rows.
 ORDER = [
-    {"config", "statistics", "linalg", "affine", "convolution_cpu", "losses", "images", "parallel", "fetch"},
-    {"transforms", "convolution", "photographs", "optimizer", "convert.layouts"},
+    {"config", "statistics", "linalg", "affine", "convolution_cpu", "losses", "images", "parallel", "fetch", "canvas"},
+    {"transforms", "convolution", "photographs", "optimizer", "convert.layouts", "strips"},
     {"data"},
     {"layers"},
     {"vgg"},
@@ -22,7 +22,7 @@ ORDER = [
     {"model"},
     {"convert.collection", "compat"},
     {"transfer", "least_squares", "bridge", "distillation", "contact_sheet"},
-    {"presets", "evaluation"},
+    {"presets", "evaluation", "tiling"},
     {"training"},
     {"checkpoints", "recorder"},
     {"loop", "report"},

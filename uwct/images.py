@@ -94,9 +94,9 @@ def _opened(data: bytes, name: str) -> Iterator[tuple[Image.Image, bool]]:
         raise ValueError(f"{name} cannot be read as a picture: {error}") from None
 
 
-def fitted(picture: Picture, long_side: int) -> tuple[int, int]:
-    """(height, width) with `long_side` pixels on the longer side and at least 1 on the other; 0 keeps the picture's."""
-    height, width = picture.rgb.shape[:2]
+def fitted(shape: tuple[int, int], long_side: int) -> tuple[int, int]:
+    """(height, width) with `long_side` pixels on the longer side and at least 1 on the other; 0 keeps the shape."""
+    height, width = shape
     scale = long_side / max(height, width) if long_side else 1.0
     return max(1, round(height * scale)), max(1, round(width * scale))
 

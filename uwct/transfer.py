@@ -6,7 +6,9 @@ pure in `model.params` and work under `jit`, `vmap` and `grad`; one compilation 
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +26,7 @@ from uwct.vgg import stride
 # The default levels, coarse to fine. The paper adds level 5 before them, which dissolves the photo's shapes.
 COARSE_TO_FINE = (4, 3, 2, 1)
 Transform = Callable[[Moments, Moments], Affine]
+Precision = Literal["float32", "float64"]
 
 
 class Style(struct.PyTreeNode):
@@ -32,19 +35,32 @@ class Style(struct.PyTreeNode):
     moments: dict[int, Moments]
 
 
-def encode_style(model: Model, picture: Array) -> Style:
+def encode_style(model: Model, picture: Array, *, precision: Precision = "float32") -> Style:
     """The style of `picture[H, W, 3]`: the moments of relu1_1 to relu5_1, from one pass of the encoder."""
     _check_picture(picture)
     if jnp.ndim(picture) != 3:
         raise ValueError(f"a style is one picture [H, W, 3], not an array of shape {jnp.shape(picture)}")
-    return _encode_style(model, picture)
+    with computing_in(precision):
+        return _encode_style(model, jnp.asarray(picture, jnp.float32), precision=precision)
 
 
-@jax.jit
-def _encode_style(model: Model, picture: Array) -> Style:
+@partial(jax.jit, static_argnames="precision")
+def _encode_style(model: Model, picture: Array, *, precision: Precision) -> Style:
     padded, weights = pad_to_stride(picture, LEVELS[-1])
     features = model.encode_all(padded)
-    return Style({level: moments(x, pool(weights, level)) for level, x in features.items()})
+    return Style({level: moments(exact(x, precision), pool(weights, level)) for level, x in features.items()})
+
+
+def computing_in(precision: Precision) -> AbstractContextManager[Any]:
+    """A context in which arrays of that precision can be made; raises ValueError for another."""
+    if precision not in ("float32", "float64"):
+        raise ValueError(f'precision must be "float32" or "float64", not {precision!r}')
+    return jax.enable_x64(True) if precision == "float64" else nullcontext()
+
+
+def exact(features: Array, precision: Precision) -> Array:
+    """Features in float64 if that is asked for; float32 statistics take any."""
+    return features.astype(jnp.float64) if precision == "float64" else features
 
 
 def stylize(
@@ -57,6 +73,7 @@ def stylize(
     weights: Sequence[float] | Array | None = None,
     transform: Transform = wct,
     shrinkage: float | Array = 0.0,
+    precision: Precision = "float32",
 ) -> Array:
     """Gives a content the style of one or several pictures (Li et al. 2017, section 3.3).
 
@@ -73,6 +90,7 @@ def stylize(
       transform: `wct`, `adain`, `monge`, or any function from two `Moments` to an `Affine`.
       shrinkage: how far all covariances are drawn towards a multiple of I first, in [0, 1] (see `statistics.shrink`);
         0 is the paper, more keeps plain surfaces plain.
+      precision: of statistics, eigendecomposition and map, "float32" or "float64"; networks compute in `model.dtype`.
 
     Raises:
       ValueError: a level that the model cannot decode, or arguments whose numbers or shapes do not fit.
@@ -80,33 +98,45 @@ def stylize(
     """
     _check_picture(content)
     model.check_levels(tuple(levels))
-    styles = encode_styles(model, style)
-    weights = jnp.ones(len(styles)) if weights is None else jnp.asarray(weights, jnp.float32)
-    if weights.shape != (len(styles),):
-        raise ValueError(f"{len(styles)} styles need as many weights, not {weights.size}")
-    alphas = jnp.asarray(alpha, jnp.float32)
-    if alphas.shape not in ((), (len(levels),)):
-        raise ValueError(f"alpha must be one number or one for each of {len(levels)} levels, not {alphas.shape}")
+    styles = encode_styles(model, style, precision=precision)
+    shares, alphas = check_strengths(len(styles), weights, levels, alpha)
     picture, health = jnp.asarray(content), []
-    for level, strength in zip(levels, jnp.broadcast_to(alphas, (len(levels),)), strict=True):
-        targets = [s.moments[level] for s in styles]
-        picture, healthy = stylize_level(
-            model, picture, targets, weights, strength, shrinkage, level=level, transform=transform
-        )
-        health.append((level, healthy))
-    _check_health(health)
+    with computing_in(precision):
+        for level, strength in zip(levels, alphas, strict=True):
+            targets = [s.moments[level] for s in styles]
+            picture, healthy = stylize_level(
+                model, picture, targets, shares, strength, shrinkage,
+                level=level, transform=transform, precision=precision,
+            )  # fmt: skip
+            health.append((level, healthy))
+    check_health(health)
     return picture
 
 
-def encode_styles(model: Model, style: Style | Array | Sequence[Style | Array]) -> list[Style]:
+def check_strengths(
+    styles: int, weights: Sequence[float] | Array | None, levels: Sequence[int], alpha: float | Array | Sequence[float]
+) -> tuple[Array, Array]:
+    """The weights, one a style, and the alphas, one a level; raises ValueError when their numbers do not fit."""
+    shares = jnp.ones(styles) if weights is None else jnp.asarray(weights, jnp.float32)
+    if shares.shape != (styles,):
+        raise ValueError(f"{styles} styles need as many weights, not {shares.size}")
+    alphas = jnp.asarray(alpha, jnp.float32)
+    if alphas.shape not in ((), (len(levels),)):
+        raise ValueError(f"alpha must be one number or one for each of {len(levels)} levels, not {alphas.shape}")
+    return shares, jnp.broadcast_to(alphas, (len(levels),))
+
+
+def encode_styles(
+    model: Model, style: Style | Array | Sequence[Style | Array], *, precision: Precision = "float32"
+) -> list[Style]:
     """One or several styles or style pictures as a list of styles; raises ValueError for none."""
     given = style if isinstance(style, Sequence) else [style]
     if not given:
         raise ValueError("at least one style is needed")
-    return [s if isinstance(s, Style) else encode_style(model, s) for s in given]
+    return [s if isinstance(s, Style) else encode_style(model, s, precision=precision) for s in given]
 
 
-@partial(jax.jit, static_argnames=("level", "transform"))
+@partial(jax.jit, static_argnames=("level", "transform", "precision"))
 def stylize_level(
     model: Model,
     picture: Array,
@@ -117,18 +147,36 @@ def stylize_level(
     *,
     level: int,
     transform: Transform = wct,
+    precision: Precision = "float32",
 ) -> tuple[Array, tuple[Array, ...]]:
     """One level of `stylize`: (picture, whether the styles, the content's moments, the map and it are finite)."""
     height, width = picture.shape[-3:-1]
     padded, pixels = pad_to_stride(picture, level)
     features = model.encode(padded, level)[-1]
-    content = moments(features, pool(pixels, level))
+    content = moments(exact(features, precision), pool(pixels, level))
+    affine = level_map(content, styles, weights, alpha, shrinkage, transform=transform)
+    output = model.decode(affine.apply(features), level)[..., :height, :width, :].astype(jnp.float32)
+    return output, tuple(finite(part) for part in (styles, content, affine, output))
+
+
+@partial(jax.jit, static_argnames="transform")
+def level_map(
+    content: Moments,
+    styles: Sequence[Moments],
+    weights: Array,
+    alpha: Array,
+    shrinkage: float | Array,
+    *,
+    transform: Transform,
+) -> Affine:
+    """What one level does to its features: the mixture of the transforms to each style, blended with the identity."""
     narrow = shrink(content, shrinkage)
-    affine = mix([transform(narrow, shrink(style, shrinkage)) for style in styles], weights)
-    output = model.decode(affine.blend(alpha).apply(features), level)
-    output = output[..., :height, :width, :].astype(jnp.float32)
-    checked = (styles, content, affine, output)
-    return output, tuple(jnp.stack([jnp.isfinite(x).all() for x in jax.tree.leaves(part)]).all() for part in checked)
+    return mix([transform(narrow, shrink(style, shrinkage)) for style in styles], weights).blend(alpha)
+
+
+def finite(tree: Any) -> Array:
+    """Whether all numbers are."""
+    return jnp.stack([jnp.isfinite(x).all() for x in jax.tree.leaves(tree)]).all()
 
 
 def synthesize(
@@ -189,7 +237,7 @@ def _check_picture(picture: Array) -> None:
         raise ValueError(f"a picture must be a float array [..., H, W, 3] in [0, 1], not {dtype}{list(shape)}")
 
 
-def _check_health(health: list[tuple[int, tuple[Array, ...]]]) -> None:
+def check_health(health: list[tuple[int, tuple[Array, ...]]]) -> None:
     """Raises FloatingPointError naming the first level that is not finite; does nothing while tracing."""
     faults = (
         "a style's moments are not finite",

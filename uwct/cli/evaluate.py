@@ -78,7 +78,7 @@ def evaluate(arguments: Arguments) -> list[str]:
     check_outputs([arguments.output], [*contents, *styles])
     images.check_folder(arguments.output.parent)
     images.check_shape(arguments.output, sheet_shape(1 + len(contents), 1 + len(styles), CELL))
-    photos = [judged(path, arguments.size) for path in contents]
+    photos = [judged(path, arguments.size, model) for path in contents]
     judges = [load_judge(name) for name in JUDGES]
     print(row("content", "style", [f"{kind} ({judge})" for judge in JUDGES.values() for kind in KINDS], "seconds"))
     print("| --- " * (3 + len(JUDGES) * len(KINDS)) + "|")
@@ -86,10 +86,10 @@ def evaluate(arguments: Arguments) -> list[str]:
     cells += [[reduced(photo)] for photo in photos]
     table, failures = [], []
     for path in styles:
-        painting = judged(path, arguments.size)
+        painting = judged(path, arguments.size, model)
         cells[0].append(reduced(painting))
         references = [statistics(judge, jnp.asarray(painting.rgb)) for judge in judges]
-        style = encode_style(model, jnp.asarray(sized(path, "--style-size", look.style_size)[1].rgb))
+        style = encode_style(model, jnp.asarray(sized(path, "--style-size", look.style_size, model.config)[1].rgb))
         for content, photo, line in zip(contents, photos, cells[1:], strict=True):
             try:
                 result, seconds = timed(model, jnp.asarray(photo.rgb), style, look)
@@ -108,9 +108,9 @@ def evaluate(arguments: Arguments) -> list[str]:
     return failures
 
 
-def judged(path: Path, long_side: int) -> Picture:
+def judged(path: Path, long_side: int, model: Model) -> Picture:
     """A picture at that long side; raises ValueError when it is too small to be judged."""
-    _, picture = sized(path, "--size", long_side)
+    _, picture = sized(path, "--size", long_side, model.config)
     if min(picture.rgb.shape[:2]) < SMALLEST:
         raise ValueError(f"{path} at {picture.size} pixels is too small to be judged: {SMALLEST} are needed a side")
     return picture
@@ -118,7 +118,7 @@ def judged(path: Path, long_side: int) -> Picture:
 
 def reduced(picture: Picture) -> Picture:
     """As small as the sheet shows it, so that thousands fit in memory."""
-    return images.resize(picture, images.fitted(picture, min(CELL, max(picture.rgb.shape[:2]))))
+    return images.resize(picture, images.fitted(picture.rgb.shape[:2], min(CELL, max(picture.rgb.shape[:2]))))
 
 
 def timed(model: Model, photo: Array, style: Style, look: Preset) -> tuple[Picture, float]:

@@ -5,11 +5,13 @@ from pathlib import Path
 import jax
 import psutil
 
-from uwct import images
+from uwct import images, strips
+from uwct.config import ModelConfig
+from uwct.vgg import stride
 
-# What the widest layers of VGG need on the CPU, measured at 2 megapixels in float32 (1,280), and some to spare.
-BYTES_PER_PIXEL = 1400
 LARGEST = 2**31 - 1
+# Pixels a side of the windows of pictures that do not fit in memory, for VGG's channels and for narrow networks.
+WINDOW, WINDOW_SMALL = 1024, 1536
 
 
 def check_size(option: str, side: int) -> None:
@@ -18,10 +20,23 @@ def check_size(option: str, side: int) -> None:
         raise ValueError(f"{option} must lie between 0 and 2^31, not {side}")
 
 
-def check_memory(name: str, option: str, height: int, width: int) -> None:
-    """Raises ValueError for a picture that would not fit in this computer's free memory (on a GPU, JAX says so)."""
-    needed, free = BYTES_PER_PIXEL * height * width, psutil.virtual_memory().available
-    if jax.default_backend() == "cpu" and needed > free:
+def bytes_per_pixel(config: ModelConfig) -> int:
+    """What a whole picture needs, a pixel: by the first block's channels, as measured in float32, and some to spare."""
+    return 120 + 20 * max(config.blocks[0])
+
+
+def free_memory() -> int:
+    """Bytes that the device has left."""
+    statistics = jax.local_devices()[0].memory_stats()
+    if statistics and "bytes_limit" in statistics:
+        return int(statistics["bytes_limit"] - statistics["bytes_in_use"])
+    return int(psutil.virtual_memory().available)
+
+
+def check_memory(name: str, option: str, height: int, width: int, config: ModelConfig) -> None:
+    """Raises ValueError for a picture that would not fit in the device's free memory."""
+    needed, free = bytes_per_pixel(config) * height * width, free_memory()
+    if needed > free:
         side = int(max(height, width) * (free / needed) ** 0.5 * 0.9)
         raise ValueError(
             f"{name} at {width}x{height} pixels needs about {needed / 2**30:.1f} GiB of memory, "
@@ -29,9 +44,29 @@ def check_memory(name: str, option: str, height: int, width: int) -> None:
         )
 
 
-def sized(path: Path, option: str, long_side: int) -> tuple[images.Picture, images.Picture]:
+def sized(path: Path, option: str, long_side: int, config: ModelConfig) -> tuple[images.Picture, images.Picture]:
     """The picture of a file as it is and at a long side in pixels (0: its own), which `option` asked for."""
     picture = images.read(path)
-    shape = images.fitted(picture, long_side)
-    check_memory(str(path), option, *shape)
+    shape = images.fitted(picture.rgb.shape[:2], long_side)
+    check_memory(str(path), option, *shape, config)
     return picture, images.resize(picture, shape)
+
+
+def check_tile(tile: str, config: ModelConfig) -> None:
+    """Raises ValueError unless --tile is "auto", "off" or a number of pixels that windows can have."""
+    if tile not in ("auto", "off") and not (tile.isdecimal() and stride(len(config.blocks)) <= int(tile) <= LARGEST):
+        raise ValueError(f'--tile must be "auto", "off" or a number of pixels, not {tile!r}')
+
+
+def window_for(path: Path, long_side: int, tile: str, config: ModelConfig) -> int:
+    """The side in pixels of the windows in which to do a picture, 0 to do it whole; `tile` is what --tile says."""
+    if tile == "off":
+        return 0
+    if tile != "auto":
+        return int(tile)
+    shape = strips.shape(path)
+    if shape is None:  # images.read knows more formats, and what is wrong with a file
+        return 0
+    height, width = images.fitted(shape, long_side)
+    fits = height * width * bytes_per_pixel(config) <= free_memory() / 2
+    return 0 if fits else WINDOW if max(config.blocks[0]) > 32 else WINDOW_SMALL

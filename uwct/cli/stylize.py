@@ -15,9 +15,10 @@ from tqdm import tqdm
 from uwct import compat, images
 from uwct.cli.cache import use_compilation_cache
 from uwct.cli.errors import FAULTS, fail_partly, one_sentence, sentence
+from uwct.cli.large import paint_in_windows
 from uwct.cli.look import NUMBERS, Look
 from uwct.cli.plan import Job, plan
-from uwct.cli.sizes import check_memory, check_size, sized
+from uwct.cli.sizes import check_memory, check_size, check_tile, sized, window_for
 from uwct.model import Model, load
 from uwct.presets import TRANSFORMS, Preset
 from uwct.transfer import Style, encode_style, stylize, synthesize
@@ -65,6 +66,9 @@ class Arguments:
     """The networks: vgg16 or small (faster), which come with this program, or a model file that train.py wrote."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """What the networks compute in; 16 bits are faster on GPUs, TPUs and some CPUs, at a small loss of accuracy."""
+    tile: Annotated[str, tyro.conf.arg(metavar="{auto,off}|PIXELS")] = "auto"
+    """Pictures that do not fit in memory are done in overlapping windows of this many pixels a side, with the same
+    result; "auto" does so when it must, a number always, "off" never."""
     compat: Annotated[Literal["floor", "ceil"] | None, tyro.conf.arg(metavar="{floor,ceil}")] = None
     """Compute as the projects do whose weights `uwct convert` takes, to compare with their pictures: WCT without
     shrinkage, one alpha for all levels, statistics in float64, and pooling that drops odd rows and columns ("floor", as
@@ -128,6 +132,7 @@ def run(arguments: Arguments, jobs: list[Job]) -> list[str]:
         look = dataclasses.replace(look, transform="wct", shrinkage=0)
     model = load(arguments.model, dtype=arguments.dtype)
     model.check_levels(look.levels)
+    check_tile(arguments.tile, model.config)
     failures: list[str] = []
     with tqdm(total=len(jobs), unit="picture", disable=len(jobs) == 1) as bar:
         for paths, group in groupby(jobs, key=lambda job: job.styles):
@@ -143,25 +148,41 @@ def run(arguments: Arguments, jobs: list[Job]) -> list[str]:
             for job in of_style:
                 start = time.perf_counter()
                 try:
-                    if arguments.compat:
-                        picture, before = paint_compatibly(arguments, look, model, job)
-                    else:
-                        picture, before = paint(arguments, look, model, styles, job.content)
-                    images.write(job.output, picture)
+                    before, after = do(arguments, look, model, styles, job)
                 except FAULTS as fault:
                     if len(jobs) == 1:
                         raise
                     failures.append(f"{job.output}: {sentence(fault)}")
                 else:
-                    tqdm.write(report(arguments, look, job, before, picture.size, time.perf_counter() - start))
+                    tqdm.write(report(arguments, look, job, before, after, time.perf_counter() - start))
                 bar.update()
     return failures
 
 
+def do(arguments: Arguments, look: Preset, model: Model, styles: list[Style], job: Job) -> tuple[str, str]:
+    """Writes one picture, whole or in windows; returns the size of what it was made from, and its own."""
+    if arguments.compat:
+        picture, before = paint_compatibly(arguments, look, model, job)
+    elif job.content and (window := window_for(job.content, arguments.size, arguments.tile, model.config)):
+        how = options(arguments, look)
+        return paint_in_windows(model, job.content, job.output, styles, look, how, arguments.size, window)
+    else:
+        picture, before = paint(arguments, look, model, styles, job.content)
+    images.write(job.output, picture)
+    return before, picture.size
+
+
+def options(arguments: Arguments, look: Preset) -> dict[str, Any]:
+    """The further arguments of `stylize` and its like."""
+    total = sum(arguments.style_weights)
+    weights = [weight / total for weight in arguments.style_weights] or None
+    return {"weights": weights, "transform": TRANSFORMS[look.transform], "shrinkage": look.shrinkage}
+
+
 def paint_compatibly(arguments: Arguments, look: Preset, model: Model, job: Job) -> tuple[images.Picture, str]:
     """The stylized picture as other projects make it, cut to the content's size where it is larger."""
-    picture, resized = sized(job.content or Path(), "--size", arguments.size)
-    _, painting = sized(job.styles[0], "--style-size", arguments.look.style_size or 0)
+    picture, resized = sized(job.content or Path(), "--size", arguments.size, model.config)
+    _, painting = sized(job.styles[0], "--style-size", arguments.look.style_size or 0, model.config)
     convention = compat.Convention(arguments.compat or "floor", arguments.compat_divisor)
     rgb = compat.stylize(
         model, jnp.asarray(resized.rgb), jnp.asarray(painting.rgb), look.levels, look.alpha[0], convention=convention
@@ -183,7 +204,7 @@ def report(arguments: Arguments, look: Preset, job: Job, before: str, after: str
 
 def encode(path: Path, model: Model, look: Preset) -> Style:
     """The moments of a style picture."""
-    _, picture = sized(path, "--style-size", look.style_size)
+    _, picture = sized(path, "--style-size", look.style_size, model.config)
     return encode_style(model, jnp.asarray(picture.rgb))
 
 
@@ -191,15 +212,13 @@ def paint(
     arguments: Arguments, look: Preset, model: Model, styles: list[Style], content: Path | None
 ) -> tuple[images.Picture, str]:
     """The stylized picture, with the content's alpha and colour profile, and the size of what it was made from."""
-    total = sum(arguments.style_weights)
-    weights = [weight / total for weight in arguments.style_weights] or None
-    how: dict[str, Any] = {"weights": weights, "transform": TRANSFORMS[look.transform], "shrinkage": look.shrinkage}
+    how = options(arguments, look)
     if content is None:
         side = arguments.size or 512
-        check_memory("a texture", "--size", side, side)
+        check_memory("a texture", "--size", side, side, model.config)
         key = jax.random.key(arguments.seed)
         texture = synthesize(model, styles, (side, side), key, look.levels, look.alpha, **how)
         return images.Picture(np.asarray(texture)), f"{side}x{side}"
-    picture, resized = sized(content, "--size", arguments.size)
+    picture, resized = sized(content, "--size", arguments.size, model.config)
     rgb = stylize(model, jnp.asarray(resized.rgb), styles, look.levels, look.alpha, **how)
     return dataclasses.replace(resized, rgb=np.asarray(rgb)), picture.size

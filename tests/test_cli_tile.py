@@ -1,0 +1,89 @@
+"""--tile on the command line: the same picture, done in windows."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import picture
+from PIL import Image
+
+from uwct.cli import sizes, stylize
+
+WORDS = ["--content", "big.png", "--style", "a.png", "--levels", "2", "1", "--model", "tiny.safetensors"]
+
+
+@pytest.fixture
+def big(folder):
+    alpha = np.full((150, 170, 1), 0.8)
+    Image.fromarray(np.uint8(255 * np.concatenate([picture(150, 170, 5), alpha], -1))).save("big.png")
+    return folder
+
+
+def pixels(path):
+    return np.asarray(Image.open(path), np.float32)
+
+
+@pytest.mark.parametrize("words", [[], ["--size", "100"]])
+def test_windows_change_nothing(big, capsys, words):
+    stylize.main([*WORDS, *words, "--tile", "off", "--output", "whole.png"])
+    stylize.main([*WORDS, *words, "--tile", "64", "--output", "tiled.png"])
+    assert pixels("whole.png").shape == pixels("tiled.png").shape
+    assert np.abs(pixels("whole.png") - pixels("tiled.png")).max() <= 1
+    whole, tiled = capsys.readouterr().out.splitlines()
+    assert whole.split(" -> ")[0] == tiled.split(" -> ")[0]
+    assert not [path for path in big.iterdir() if path.name.startswith(".")]
+
+
+def test_auto_takes_windows_when_memory_is_short(big, capsys, monkeypatch):
+    calls = []
+    real = stylize.paint_in_windows
+    monkeypatch.setattr(stylize, "paint_in_windows", lambda *a, **k: calls.append(1) or real(*a, **k))
+    stylize.main([*WORDS, "--output", "out.png"])
+    assert not calls
+    monkeypatch.setattr(sizes, "free_memory", lambda: 5 * 10**6)
+    monkeypatch.setattr(sizes, "WINDOW_SMALL", 64)
+    stylize.main([*WORDS, "--style-size", "16", "--output", "out.png"])
+    assert calls
+    with pytest.raises(SystemExit):
+        stylize.main([*WORDS, "--style-size", "16", "--tile", "off", "--output", "out.png"])
+    assert "needs about" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("tile", ["0", "-3", "half", "1e3"])
+def test_bad_tiles_are_refused(big, capsys, tile):
+    with pytest.raises(SystemExit) as stop:
+        stylize.main([*WORDS, "--tile", tile])
+    assert stop.value.code == 2
+    assert "--tile must be" in capsys.readouterr().err or tile == "-3"
+
+
+def test_a_window_smaller_than_its_halo_and_a_full_disk_are_one_sentence(big, capsys, monkeypatch):
+    with pytest.raises(SystemExit):
+        stylize.main([*WORDS, "--tile", "16", "--levels", "4"])
+    assert "a window of 16 pixels is too small at level 4" in capsys.readouterr().err
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 1000}))
+    with pytest.raises(SystemExit):
+        stylize.main([*WORDS, "--tile", "64"])
+    assert "on the disk meanwhile" in capsys.readouterr().err
+    assert not [path for path in big.iterdir() if path.name.startswith((".", "big_a"))]
+
+
+def test_interrupting_leaves_nothing(big):
+    Image.fromarray(np.uint8(255 * picture(900, 900, 5))).save("big.png")
+    program = "import sys; from uwct.cli.stylize import main; main(sys.argv[1:])"
+    environment = {**os.environ, "XDG_CACHE_HOME": str(big / "cache")}
+    command = [sys.executable, "-c", program, *WORDS, "--tile", "48", "--output", "out.png"]
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not list(Path().glob(".out.png.*/1.raw")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    error = process.communicate()[1]
+    assert process.returncode == 130
+    assert error.rstrip().endswith("interrupted")
+    assert not list(Path().glob("*out.png*")) + list(Path().glob(".out*"))

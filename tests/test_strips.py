@@ -1,0 +1,101 @@
+"""Large pictures in and out, against what images.py does with the same files."""
+
+import numpy as np
+import pytest
+from conftest import picture
+from PIL import Image, ImageCms
+
+from uwct import images, strips
+from uwct.canvas import Canvas
+
+RGB = np.uint8(255 * picture(300, 40))
+ALPHA = np.uint8(np.linspace(0, 255, 300 * 40).reshape(300, 40))
+
+
+def saved(path, image, **options):
+    image.save(path, **options)
+    return path
+
+
+def agree(path, folder, long_side=0, atol=0.51 / 255):
+    whole = images.read(path)
+    shape = images.fitted(whole.rgb.shape[:2], long_side)
+    whole = images.resize(whole, shape)
+    assert strips.shape(path) == images.read(path).rgb.shape[:2]
+    found = strips.read(path, folder, long_side)
+    assert found.size == whole.size
+    np.testing.assert_allclose(found.rgb.read(slice(None)), whole.rgb, atol=atol)
+    assert (found.alpha is None) == (whole.alpha is None)
+    if whole.alpha is not None:
+        np.testing.assert_allclose(found.alpha.read(slice(None))[..., 0] / 255, whole.alpha, atol=atol)
+    assert found.icc_profile == whole.icc_profile
+    return found, whole
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".webp"])
+def test_reading_and_writing_agree_with_pillow(tmp_path, suffix):
+    path = saved(tmp_path / f"in{suffix}", Image.fromarray(RGB))
+    found, whole = agree(path, tmp_path)
+    strips.write(tmp_path / f"a{suffix}", found, tmp_path)
+    images.write(tmp_path / f"b{suffix}", whole)
+    a, b = (images.read(tmp_path / f"{name}{suffix}").rgb for name in "ab")
+    np.testing.assert_allclose(a, b, atol=1.5 / 255 if suffix in (".jpg", ".webp") else 1e-6)
+    assert sorted(p.name for p in tmp_path.iterdir() if p.name.startswith(".")) == []
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pictures_are_turned_upright(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[274] = orientation
+    agree(saved(tmp_path / "in.jpg", Image.fromarray(RGB), exif=exif, quality=95), tmp_path)
+
+
+def test_alpha_profiles_grey_and_16_bits(tmp_path):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    rgba = Image.fromarray(np.dstack([RGB, ALPHA]))
+    found, whole = agree(saved(tmp_path / "a.png", rgba, icc_profile=profile), tmp_path)
+    strips.write(tmp_path / "out.png", found, tmp_path)
+    again = images.read(tmp_path / "out.png")
+    np.testing.assert_allclose(again.alpha, whole.alpha, atol=1e-6)
+    assert again.icc_profile == profile
+    strips.write(tmp_path / "a.jpg", found, tmp_path)
+    images.write(tmp_path / "b.jpg", whole)
+    np.testing.assert_allclose(*(images.read(tmp_path / f"{n}.jpg").rgb for n in "ab"), atol=3 / 255)
+    agree(saved(tmp_path / "grey.png", Image.fromarray(ALPHA)), tmp_path)
+    deep = np.uint16(np.linspace(0, 65535, 300 * 40).reshape(300, 40))
+    agree(saved(tmp_path / "deep.png", Image.fromarray(deep)), tmp_path)
+
+
+@pytest.mark.parametrize("long_side", [299, 1201])
+def test_resizing_agrees_with_pillow(tmp_path, long_side):
+    large = np.dstack([np.uint8(255 * picture(900, 40)), np.uint8(255 * picture(900, 40, 1))[..., 0]])
+    agree(saved(tmp_path / "in.png", Image.fromarray(large)), tmp_path, long_side)
+
+
+def test_bad_files_are_refused(tmp_path):
+    (tmp_path / "text.png").write_text("hello")
+    assert strips.shape(tmp_path / "text.png") is None
+    with pytest.raises(ValueError, match=r"text\.png cannot be read as a picture"):
+        strips.read(tmp_path / "text.png", tmp_path)
+    whole = saved(tmp_path / "whole.png", Image.fromarray(RGB)).read_bytes()
+    (tmp_path / "half.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"half\.png cannot be read as a picture"):
+        strips.read(tmp_path / "half.png", tmp_path)
+
+
+def test_nothing_is_left_of_a_picture_that_cannot_be_written(tmp_path, monkeypatch):
+    found = strips.read(saved(tmp_path / "in.png", Image.fromarray(RGB)), tmp_path)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(ValueError, match="must end in one of"):
+        strips.write(tmp_path / "out" / "a.xyz", found, tmp_path)
+    wide = strips.LargePicture(Canvas.create(tmp_path / "wide.raw", (1, 70000, 3)))
+    with pytest.raises(ValueError, match="holds 65500 at most"):
+        strips.write(tmp_path / "out" / "a.jpg", wide, tmp_path)
+
+    def full(*args):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(strips.os, "replace", full)
+    with pytest.raises(OSError, match="No space left"):
+        strips.write(tmp_path / "out" / "a.png", found, tmp_path)
+    assert list((tmp_path / "out").iterdir()) == []
