@@ -19,7 +19,7 @@ def test_evaluating_prints_a_table_and_draws_a_contact_sheet(folder, capsys, tin
         Image.open(name).resize((112, 80)).save(Path("styles", name))
     words = ["--contents", "contents", "--styles", "styles", "--model", "tiny.safetensors", "--size", "112"]
     words += ["--transform", "wct", "--shrinkage", "0", "--style-size", "64"]
-    evaluate.main([*words, "--levels", "1", "--alpha", "0.9", "--output", "sheet.png"])
+    evaluate.main([*words, "--dtype", "float32", "--levels", "1", "--alpha", "0.9", "--output", "sheet.png"])
     head, rule, first, second, mean = capsys.readouterr().out.splitlines()
     assert head.count("|") == rule.count("|") == first.count("|") == mean.count("|") == 8
     numbers = np.array([[float(cell) for cell in line.split("|")[3:8]] for line in (first, second, mean)])

@@ -14,7 +14,19 @@ from PIL import Image
 
 from uwct.cli import sizes, stylize
 
-WORDS = ["--content", "big.png", "--style", "a.png", "--levels", "2", "1", "--model", "tiny.safetensors"]
+WORDS = [
+    "--content",
+    "big.png",
+    "--style",
+    "a.png",
+    "--levels",
+    "2",
+    "1",
+    "--model",
+    "tiny.safetensors",
+    "--dtype",
+    "float32",
+]
 
 
 @pytest.fixture

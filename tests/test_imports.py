@@ -22,7 +22,7 @@ ORDER = [
     {"model"},
     {"convert.collection", "compat"},
     {"transfer", "least_squares", "bridge", "distillation", "contact_sheet"},
-    {"presets", "evaluation", "tiling"},
+    {"presets", "evaluation", "tiling", "styles"},
     {"training"},
     {"checkpoints", "recorder"},
     {"loop", "report"},

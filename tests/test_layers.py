@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jax.test_util import check_grads
 
-from uwct.layers import conv3x3, max_pool, pad_border, upsample
+from uwct import convolution_cpu
+from uwct.layers import conv3x3, conv_layer, max_pool, pad_border, upsample
 
 
 @given(h=st.integers(1, 6), w=st.integers(1, 6), padding=st.sampled_from(["reflect", "wrap"]))
@@ -59,3 +60,41 @@ def test_gradients_agree_with_finite_differences(rng):
     with jax.enable_x64(True):
         x, kernel, bias = (jnp.asarray(rng.normal(size=s)) for s in ((4, 4, 3), (3, 3, 3, 2), (2,)))
         check_grads(lambda *a: upsample(max_pool(conv3x3(*a))), (x, kernel, bias), order=1)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("elements", [1, 2**19])
+@pytest.mark.parametrize(("relu", "upsampled"), [(True, False), (False, True), (True, True)])
+@pytest.mark.parametrize("shape", [(2, 2, 3), (2, 11, 6, 5), (7, 8, 70), (1, 5, 3)])
+def test_a_whole_layer_agrees_with_its_parts(monkeypatch, rng, shape, relu, upsampled, elements, dtype):
+    monkeypatch.setattr(convolution_cpu, "BLOCK_ELEMENTS", elements)
+    x = jnp.asarray(rng.normal(size=shape), dtype)
+    kernel, bias = rng.normal(size=(3, 3, shape[-1], 66)) / 8, jnp.asarray(rng.normal(size=66), jnp.float32)
+    kernel = jnp.asarray(kernel, dtype)
+    found = jax.jit(lambda *a: conv_layer(*a, relu, upsampled, "reflect"))(x, kernel, bias)
+    wide = np.asarray(x, np.float64)
+    if upsampled:
+        wide = wide.repeat(2, -3).repeat(2, -2)
+    padded = np.asarray(pad_border(jnp.asarray(wide, jnp.float32)), np.float64)
+    height, width = wide.shape[-3:-1]
+    expected = bias + sum(
+        padded[..., i : i + height, j : j + width, :] @ np.asarray(kernel, np.float64)[i, j]
+        for i in range(3)
+        for j in range(3)
+    )
+    expected = np.maximum(expected, 0) if relu else expected
+    assert found.dtype == x.dtype
+    np.testing.assert_allclose(
+        np.float64(found), expected, atol=(1e-5 if dtype == "float32" else 1e-2) * np.abs(expected).max()
+    )
+
+
+def test_a_layer_can_be_differentiated_and_mapped(rng):
+    x, kernel, bias = (jnp.asarray(rng.normal(size=s), jnp.float32) for s in ((3, 6, 5, 4), (3, 3, 4, 2), (2,)))
+
+    def smooth(x, kernel, bias):
+        return jnp.sin(conv_layer(x, kernel, bias, False, True, "reflect"))
+
+    check_grads(smooth, (x, kernel, bias), order=2, rtol=2e-2, atol=2e-2)
+    mapped = jax.vmap(smooth, (0, None, None))(x, kernel, bias)
+    np.testing.assert_allclose(mapped, smooth(x, kernel, bias), atol=1e-5)

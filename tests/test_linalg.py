@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jax.test_util import check_grads
 
-from uwct.linalg import inv_sqrtm, sqrtm
+from uwct.linalg import inv_sqrtm, newton_schulz, sqrtm
 
 # The kept directions of these matrices have gaps that finite differences (step 1e-6) resolve.
 MATRICES = {
@@ -95,3 +95,52 @@ def test_batches_and_vmap_give_what_single_matrices_give():
         single = jnp.stack([function(a) for a in batch])
         np.testing.assert_allclose(function(batch), single, rtol=1e-4, atol=1e-4)
         np.testing.assert_allclose(jax.vmap(function)(batch), single, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [1, 5, 64])
+@pytest.mark.parametrize("condition", [1.0, 1e2, 1e4])
+def test_newton_schulz_agrees_with_eigh(size, condition):
+    a = np.stack([spd(seed, size, condition) for seed in (1, 2)])
+    values, vectors = np.linalg.eigh(a)
+    lifted = values + 1e-6 * values.mean(-1, keepdims=True)
+    roots = [np.einsum("nij,nj,nkj->nik", vectors, lifted**power, vectors) for power in (0.5, -0.5)]
+    with jax.enable_x64(True):
+        exact = jax.jit(newton_schulz)(jnp.asarray(a))
+    single = newton_schulz(jnp.asarray(a, jnp.float32))
+    for root, found, rough in zip(roots, exact, single, strict=True):
+        np.testing.assert_allclose(found, root, atol=1e-7 * np.abs(root).max())
+        np.testing.assert_allclose(rough, root, atol=1e-3 * np.abs(root).max())
+
+
+def test_newton_schulz_stops_by_its_rule():
+    a = spd(1, 16, 1e2)
+    with jax.enable_x64(True):
+        rough, fine = (newton_schulz(a, tolerance=tolerance) for tolerance in (1e-2, 1e-9))
+        cut = newton_schulz(a, steps=2)
+    errors = [np.linalg.norm(z @ y - np.eye(16)) / 4 for y, z in (rough, fine, cut)]
+    assert 1e-9 < errors[0] <= 1e-2
+    assert errors[1] <= 1e-9
+    assert errors[2] > 1e-2
+
+
+def test_newton_schulz_is_finite_where_there_is_no_inverse_and_shows_nan():
+    for a in (np.zeros((4, 4)), np.diag([1.0, 1.0, 0.0, 0.0])):
+        assert all(np.isfinite(part).all() for part in newton_schulz(jnp.asarray(a, jnp.float32)))
+    assert all(np.isnan(part).all() for part in newton_schulz(jnp.full((4, 4), jnp.nan)))
+
+
+@pytest.mark.parametrize("function", [sqrtm, inv_sqrtm])
+def test_methods_agree_and_have_one_derivative(function):
+    a, tangent = jnp.asarray(spd(2, 130, 50), jnp.float32), jnp.asarray(spd(3, 130), jnp.float32)
+    results = {}
+    for method in ("auto", "eigh", "newton-schulz"):
+        results[method] = jax.jit(lambda a, t, m=method: jax.jvp(lambda a: function(a, method=m), (a,), (t,)))(
+            a, tangent
+        )
+    for method in ("auto", "newton-schulz"):
+        for found, expected in zip(results[method], results["eigh"], strict=True):
+            np.testing.assert_allclose(found, expected, atol=2e-3 * float(jnp.abs(expected).max()))
+    # On a CPU "auto" is eigh to the bit.
+    np.testing.assert_array_equal(results["auto"][0], results["eigh"][0])
+    with pytest.raises(ValueError, match="method must be"):
+        function(a, method="guess")

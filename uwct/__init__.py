@@ -2,6 +2,7 @@
 
 from uwct.model import load
 from uwct.statistics import merge, moments
+from uwct.styles import load_style, save_style
 from uwct.transfer import encode_style, stylize, synthesize
 from uwct.transforms import adain, color, monge, wct, whiten
 
@@ -10,9 +11,11 @@ __all__ = [
     "color",
     "encode_style",
     "load",
+    "load_style",
     "merge",
     "moments",
     "monge",
+    "save_style",
     "stylize",
     "synthesize",
     "wct",

@@ -41,6 +41,38 @@ def conv(x: Array, kernel: Array) -> Array:
     return lax.fori_loop(0, -(-height // rows), block, jnp.zeros((n, height, width, kernel.shape[3]), dtype))
 
 
+def layer(x: Array, kernel: Array, bias: Array, *, relu: bool, upsampled: bool) -> Array:
+    """A whole layer, `y[N, s H, s W, D]` of `x[N, H, W, C]`: up-sampling (s = 2), reflection, convolution, ReLU.
+
+    Each block of rows goes through all of it while it is in cache. H and W are at least 2.
+    """
+    n, height, width, channels = x.shape
+    scale = 2 if upsampled else 1
+    rows = max(1, BLOCK_ELEMENTS // max(1, scale**2 * n * width * channels))
+    # An up-sampled picture's reflection about its border pixel is that pixel's twin: the source's border pixel.
+    edge = 0 if upsampled else 1
+    above, below = x[:, edge : edge + 1], x[:, height - 1 - edge : height - edge]
+
+    def block(source: Array) -> Array:
+        padded = _padded_columns(_twice(source)[:, 1:-1] if upsampled else source, edge)
+        y = _conv_block(padded, kernel) + bias.astype(jnp.promote_types(x.dtype, jnp.float32))
+        return (jnp.maximum(y, 0) if relu else y).astype(x.dtype)
+
+    if rows >= height - 2:
+        return block(jnp.concatenate([above, x, below], axis=1))
+
+    def inner(k: Array, y: Array) -> Array:
+        return lax.dynamic_update_slice_in_dim(y, block(_rows(x, k * rows - 1, rows + 2)), k * rows * scale, axis=1)
+
+    first = block(jnp.concatenate([above, x[:, : rows + 1]], axis=1))
+    last = block(jnp.concatenate([x[:, height - rows - 1 :], below], axis=1))
+    y = jnp.zeros((n, scale * height, scale * width, kernel.shape[3]), x.dtype)
+    y = lax.dynamic_update_slice_in_dim(y, first, 0, axis=1)
+    # Slices that would run over the end are moved back inside, alike for x and y; the last block is laid over them.
+    y = lax.fori_loop(1, -(-height // rows) - 1, inner, y)
+    return lax.dynamic_update_slice_in_dim(y, last, (height - rows) * scale, axis=1)
+
+
 def conv_input(y: Array, kernel: Array) -> Array:
     """`x[N, H + 2, W + 2, C]` of `y[N, H, W, D]` and `kernel[3, 3, C, D]`."""
     if kernel.shape[3] < WIDE_CHANNELS or y.size > 2 * BLOCK_ELEMENTS:
@@ -95,6 +127,19 @@ def _kernel_block(x: Array, y: Array) -> Array:
     columns, height = _columns(x), y.shape[1]
     rows = [_dot(columns[:, i : i + height], y, (pixels, pixels)) for i in range(3)]
     return jnp.stack(rows).reshape(3, 3, channels, outputs)
+
+
+def _twice(x: Array) -> Array:
+    """Every pixel as a 2x2 square."""
+    n, height, width, channels = x.shape
+    x = jnp.broadcast_to(x[:, :, None, :, None], (n, height, 2, width, 2, channels))
+    return x.reshape(n, 2 * height, 2 * width, channels)
+
+
+def _padded_columns(x: Array, edge: int) -> Array:
+    """One more column on either side, a copy of the one that is `edge` from the border."""
+    width = x.shape[2]
+    return jnp.concatenate([x[:, :, edge : edge + 1], x, x[:, :, width - 1 - edge : width - edge]], axis=2)
 
 
 def _columns(x: Array) -> Array:

@@ -5,12 +5,14 @@ dtype of `x`. Padding is `"reflect"` (the network's own) or `"wrap"` (for seamle
 """
 
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, Literal
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from uwct import convolution_cpu
 from uwct.convolution import conv3x3_valid
 
 Padding = Literal["reflect", "wrap"]
@@ -49,6 +51,36 @@ def conv3x3(x: Array, kernel: Array, bias: Array, *, padding: Padding = "reflect
     padded = pad_border(x, padding)
     y = conv3x3_valid(padded.reshape(-1, *padded.shape[-3:]), kernel.astype(x.dtype))
     return y.reshape(*x.shape[:-1], -1) + bias.astype(x.dtype)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(3, 4, 5))
+def conv_layer(x: Array, kernel: Array, bias: Array, relu: bool, upsampled: bool, padding: Padding) -> Array:
+    """`conv3x3` of `x[..., H, W, C]`, up-sampled before if `upsampled`, and with a ReLU after if `relu`.
+
+    On the CPU it is one pass over the pixels where nothing is differentiated; what is, goes layer by layer.
+    """
+    plain = partial(_layer_by_layer, relu=relu, upsampled=upsampled, padding=padding)
+    if padding != "reflect" or min(x.shape[-3:-1]) < 2:
+        return plain(x, kernel, bias)
+
+    def fused(x: Array, kernel: Array, bias: Array) -> Array:
+        pictures = x.reshape(-1, *x.shape[-3:])
+        y = convolution_cpu.layer(pictures, kernel.astype(x.dtype), bias, relu=relu, upsampled=upsampled)
+        return y.reshape(*x.shape[:-3], *y.shape[1:])
+
+    y: Array = lax.platform_dependent(x, kernel, bias, cpu=fused, default=plain)
+    return y
+
+
+@conv_layer.defjvp
+def _conv_layer_jvp(relu: bool, upsampled: bool, padding: Padding, primals: Any, tangents: Any) -> Any:
+    plain = partial(_layer_by_layer, relu=relu, upsampled=upsampled, padding=padding)
+    return jax.jvp(plain, primals, tangents)
+
+
+def _layer_by_layer(x: Array, kernel: Array, bias: Array, *, relu: bool, upsampled: bool, padding: Padding) -> Array:
+    y = conv3x3(upsample(x) if upsampled else x, kernel, bias, padding=padding)
+    return jax.nn.relu(y) if relu else y
 
 
 @_in_float32

@@ -1,5 +1,8 @@
 """Square root and inverse square root of symmetric positive semi-definite matrices, with rank and derivative.
 
+`method` says how: "eigh" by eigendecomposition, "newton-schulz" by matrix products alone (see `newton_schulz`), and
+"auto", the default, by eigendecomposition on a CPU and for few channels, by products on accelerators for many.
+
 Contract: matrices are `a[..., C, C]`, float32 or float64; only their symmetric part counts. An eigenvalue counts when
 it exceeds `C eps` times the largest; the others are taken for exactly 0, and their inverse root is 0 too (the
 pseudo-inverse). They are masked, never sliced off, so that shapes stay static. A NaN or an infinity in a matrix, or an
@@ -9,36 +12,74 @@ The derivative is the divided-difference formula (Daleckii and Krein, 1965), whi
 unlike the derivative of `eigh`; it holds for first derivatives in forward and reverse mode.
 """
 
+from collections.abc import Callable
+from functools import partial
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-
-@jax.custom_jvp
-def sqrtm(a: Array) -> Array:
-    """a^(1/2), symmetric positive semi-definite: `[..., C, C]`."""
-    roots, _, vectors = _roots(a)
-    return _compose(vectors, roots)
+Method = Literal["auto", "eigh", "newton-schulz"]
+# From so many channels on, "auto" leaves eigh on accelerators, where it runs one small step after another.
+MANY_CHANNELS = 128
 
 
-@jax.custom_jvp
-def inv_sqrtm(a: Array) -> Array:
-    """a^(-1/2) on the kept subspace, 0 on its complement: `[..., C, C]`."""
-    _, inverse_roots, vectors = _roots(a)
-    return _compose(vectors, inverse_roots)
+def sqrtm(a: Array, *, method: Method = "auto") -> Array:
+    """a^(1/2), symmetric positive semi-definite: `[..., C, C]`; raises ValueError for an unknown method."""
+    return _sqrtm(a, _checked(method))
 
 
-@sqrtm.defjvp
-def _sqrtm_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+def inv_sqrtm(a: Array, *, method: Method = "auto") -> Array:
+    """a^(-1/2) on the kept subspace, 0 on its complement: `[..., C, C]`; raises ValueError for an unknown method."""
+    return _inv_sqrtm(a, _checked(method))
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _sqrtm(a: Array, method: Method) -> Array:
+    def by_eigh(a: Array) -> Array:
+        roots, _, vectors = _roots(a)
+        return _compose(vectors, roots)
+
+    return _by(method, a, by_eigh, lambda a: newton_schulz(a)[0])
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _inv_sqrtm(a: Array, method: Method) -> Array:
+    def by_eigh(a: Array) -> Array:
+        _, inverse_roots, vectors = _roots(a)
+        return _compose(vectors, inverse_roots)
+
+    return _by(method, a, by_eigh, lambda a: newton_schulz(a)[1])
+
+
+def _checked(method: Method) -> Method:
+    if method not in ("auto", "eigh", "newton-schulz"):
+        raise ValueError(f'method must be "auto", "eigh" or "newton-schulz", not {method!r}')
+    return method
+
+
+def _by(method: Method, a: Array, eigh: Callable[[Array], Array], products: Callable[[Array], Array]) -> Array:
+    """The root by the method's way; "auto" decides when it is known what device the program is for."""
+    if method == "newton-schulz":
+        return products(a)
+    if method == "eigh" or a.shape[-1] < MANY_CHANNELS:
+        return eigh(a)
+    root: Array = lax.platform_dependent(a, cpu=eigh, default=products)
+    return root
+
+
+@_sqrtm.defjvp
+def _sqrtm_jvp(method: Method, primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
     roots, _, vectors = _roots(primals[0])
     # (sqrt x - sqrt y) / (x - y) = 1 / (sqrt x + sqrt y); 0 where both are masked.
     sums = roots[..., :, None] + roots[..., None, :]
     slope = jnp.where(sums == 0, 0, 1 / jnp.where(sums == 0, 1, sums))
-    return _compose(vectors, roots), _directional(vectors, slope, tangents[0])
+    return _sqrtm(primals[0], method), _directional(vectors, slope, tangents[0])
 
 
-@inv_sqrtm.defjvp
-def _inv_sqrtm_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+@_inv_sqrtm.defjvp
+def _inv_sqrtm_jvp(method: Method, primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
     roots, inverse_roots, vectors = _roots(primals[0])
     # (1 / sqrt x - 1 / sqrt y) / (x - y) = -1 / (sqrt x sqrt y (sqrt x + sqrt y)) where both are kept;
     # (1 / sqrt x - 0) / (x - 0) where one is masked, so counts as 0 with the function value 0.
@@ -46,7 +87,7 @@ def _inv_sqrtm_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array
     sums = roots[..., :, None] + roots[..., None, :]
     both = -r * s / jnp.where(sums == 0, 1, sums)
     slope = jnp.where((r == 0) | (s == 0), (r + s) ** 3, both)
-    return _compose(vectors, inverse_roots), _directional(vectors, slope, tangents[0])
+    return _inv_sqrtm(primals[0], method), _directional(vectors, slope, tangents[0])
 
 
 def kept(eigenvalues: Array) -> Array:
@@ -80,3 +121,41 @@ def _directional(vectors: Array, slope: Array, tangent: Array) -> Array:
 
     symmetric = (tangent + tangent.mT) / 2
     return product(product(vectors, slope * product(product(vectors.mT, symmetric), vectors)), vectors.mT)
+
+
+def newton_schulz(
+    a: Array, *, floor: float = 1e-6, tolerance: float | None = None, steps: int = 40
+) -> tuple[Array, Array]:
+    """(a^(1/2), a^(-1/2)) of symmetric positive semi-definite `a[..., C, C]` by matrix products alone.
+
+    The coupled iteration of Denman-Beavers type (Higham, Functions of Matrices, 2008, eq. 6.35): with Y = a / |a| and
+    Z = I, repeat T = (3 I - Z Y) / 2, Y = Y T, Z = T Z until |Z Y - I| <= `tolerance` |I| (Frobenius norm; by default
+    the root of the dtype's eps) or `steps` are done. It converges for positive definite matrices only, and takes the
+    longer the worse their condition: so `floor` times the mean eigenvalue is added to the diagonal. Small eigenvalues
+    are lifted, not masked as by `sqrtm`. For accelerators, on which eigh is slow; on a CPU eigh is faster, and exact.
+    """
+    size = a.shape[-1]
+    bound = float(jnp.finfo(a.dtype).eps) ** 0.5 if tolerance is None else tolerance
+    eye = jnp.eye(size, dtype=a.dtype)
+    mean = jnp.trace(a, axis1=-2, axis2=-1)[..., None, None] / size
+    safe = jnp.where(mean > 0, mean, 1)
+    lifted = a + floor * safe * eye
+    norm = jnp.linalg.norm(lifted, axis=(-2, -1), keepdims=True)
+
+    def product(x: Array, y: Array) -> Array:
+        return jnp.matmul(x, y, precision=lax.Precision.HIGHEST)
+
+    def step(state: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
+        i, y, z, zy = state
+        t = (3 * eye - zy) / 2
+        y, z = product(y, t), product(t, z)
+        return i + 1, y, z, product(z, y)
+
+    def unfinished(state: tuple[Array, Array, Array, Array]) -> Array:
+        i, _, _, zy = state
+        error = jnp.linalg.norm(zy - eye, axis=(-2, -1)).max() / size**0.5
+        return (i < steps) & (error > bound)
+
+    y = lifted / norm
+    _, y, z, _ = lax.while_loop(unfinished, step, (jnp.int32(0), y, jnp.broadcast_to(eye, a.shape), y))
+    return y * jnp.sqrt(norm), z / jnp.sqrt(norm)

@@ -125,7 +125,7 @@ def save(
     params = {name: p for name, p in model.params.items() if encoder or not name.startswith("encoder")}
     with np.errstate(over="ignore"):  # what overflows is refused below
         # safetensors writes memory as it lies, so that it must lie in order.
-        tensors = {name: np.ascontiguousarray(value, dtype) for name, value in flatten_dict(params, sep="/").items()}
+        tensors = {name: np.array(value, dtype, order="C") for name, value in flatten_dict(params, sep="/").items()}
     for name, tensor in tensors.items():
         if not np.isfinite(tensor).all():
             raise ValueError(f"{name} is not finite in {dtype}; the model is not saved")

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from uwct.config import LEVELS, Blocks
-from uwct.layers import Padding, Pooling, conv3x3, max_pool, upsample
+from uwct.layers import Padding, Pooling, conv_layer, max_pool, upsample
 
 
 def check_level(level: int) -> None:
@@ -38,17 +38,18 @@ def encoder_layers(blocks: Blocks, level: int) -> Iterator[tuple[int, int, int, 
 
 
 class Conv3x3(nn.Module):
-    """A reflected 3x3 convolution; parameters `kernel[3, 3, C, features]` and `bias[features]`."""
+    """A reflected 3x3 convolution, with ReLU if `relu`; parameters `kernel[3, 3, C, features]` and `bias[features]`."""
 
     features: int
     dtype: Any = jnp.float32
     kernel_init: nn.initializers.Initializer = nn.initializers.he_normal()
+    relu: bool = True
 
     @nn.compact
-    def __call__(self, x: Array, padding: Padding = "reflect") -> Array:
+    def __call__(self, x: Array, padding: Padding = "reflect", upsampled: bool = False) -> Array:
         kernel = self.param("kernel", self.kernel_init, (3, 3, x.shape[-1], self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        return conv3x3(x.astype(self.dtype), kernel, bias, padding=padding)
+        return conv_layer(x.astype(self.dtype), kernel, bias, self.relu, upsampled, padding)
 
 
 class Encoder(nn.Module):
@@ -66,7 +67,7 @@ class Encoder(nn.Module):
         for block, index, _, width in encoder_layers(self.blocks, level):
             if index == 1 and block > 1:
                 x = max_pool(x, pooling)
-            x = nn.relu(Conv3x3(width, self.dtype, name=f"conv{block}_{index}")(x, padding))
+            x = Conv3x3(width, self.dtype, name=f"conv{block}_{index}")(x, padding)
             if index == 1:
                 taps.append(x)
         return tuple(taps)
@@ -89,15 +90,14 @@ class Decoder(nn.Module):
     @nn.compact
     def __call__(self, x: Array, padding: Padding = "reflect", stop: str = "") -> Array:
         check_level(self.level)
+        upsampled = False  # whether x is to be up-sampled, which the next layer does
         for block, index, channels, _ in reversed(list(encoder_layers(self.blocks, self.level))):
             if stop == f"conv{block}_{index}":
                 break
             last = (block, index) == (1, 1)
             features = channels if last else max(1, round(channels * self.width))
             init = nn.initializers.zeros if last else nn.initializers.he_normal()
-            x = Conv3x3(features, self.dtype, init, name=f"conv{block}_{index}")(x, padding)
-            if not last or self.final_relu:
-                x = nn.relu(x)
-            if index == 1 and block > 1:
-                x = upsample(x)
-        return x
+            layer = Conv3x3(features, self.dtype, init, not last or self.final_relu, name=f"conv{block}_{index}")
+            x = layer(x, padding, upsampled)
+            upsampled = index == 1 and block > 1
+        return upsample(x) if upsampled else x

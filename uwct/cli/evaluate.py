@@ -12,6 +12,7 @@ from jax import Array
 
 from uwct import images
 from uwct.cli.cache import use_compilation_cache
+from uwct.cli.dtypes import dtype_for
 from uwct.cli.errors import FAULTS, fail_partly, one_sentence, sentence
 from uwct.cli.look import Look
 from uwct.cli.plan import check_outputs
@@ -56,8 +57,9 @@ class Arguments:
     """The contact sheet to write: a .png, .jpg, .webp or .tif file."""
     model: str = "vgg16"
     """The networks: vgg16 or small (faster), which come with this program, or a model file that train.py wrote."""
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """What the networks that stylize compute in; the judges always compute in float32."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """What the networks that stylize compute in, "auto" being bfloat16 where this device is fast with it, else float32;
+    the judges always compute in float32."""
 
 
 def main(argv: list[str] | None = None, prog: str = "uwct evaluate") -> None:
@@ -71,7 +73,7 @@ def main(argv: list[str] | None = None, prog: str = "uwct evaluate") -> None:
 
 def evaluate(arguments: Arguments) -> list[str]:
     """Prints a Markdown table, a row a picture and their mean, and writes the contact sheet; returns what failed."""
-    look, model = arguments.look.resolve(), load(arguments.model, dtype=arguments.dtype)
+    look, model = arguments.look.resolve(), load(arguments.model, dtype=dtype_for(arguments.dtype))
     model.check_levels(look.levels)
     check_size("--size", arguments.size)
     contents, styles = (images.pictures_in(folder) for folder in (arguments.contents, arguments.styles))

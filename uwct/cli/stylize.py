@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from uwct import compat, images
 from uwct.cli.cache import use_compilation_cache
+from uwct.cli.dtypes import dtype_for
 from uwct.cli.errors import FAULTS, fail_partly, one_sentence, sentence
 from uwct.cli.large import paint_in_windows
 from uwct.cli.look import NUMBERS, Look
@@ -21,6 +22,7 @@ from uwct.cli.plan import Job, plan
 from uwct.cli.sizes import check_memory, check_size, check_tile, sized, window_for
 from uwct.model import Model, load
 from uwct.presets import TRANSFORMS, Preset
+from uwct.styles import is_style, load_style
 from uwct.transfer import Style, encode_style, stylize, synthesize
 
 HELP = """Paint a photo in the manner of any picture.
@@ -46,8 +48,8 @@ class Arguments:
     """What the command was asked to do; the words under each field are its help."""
 
     style: Files
-    """The style: any picture. Several (--style a.jpg b.jpg, or --style a.jpg --style b.jpg) are mixed. A folder: each
-    picture in it, and in its subfolders, is used in turn."""
+    """The style: any picture, or a style file (.safetensors; see uwct.save_style). Several (--style a.jpg b.jpg, or
+    --style a.jpg --style b.jpg) are mixed. A folder: each picture in it, and in its subfolders, is used in turn."""
     look: Annotated[Look, tyro.conf.arg(name="")]
     content: File = None
     """The photo, or a folder of photos that are all treated alike: JPEG, PNG, WebP, TIFF, GIF or BMP."""
@@ -64,8 +66,9 @@ class Arguments:
     """The seed of that noise: the same seed gives the same texture."""
     model: str = "vgg16"
     """The networks: vgg16 or small (faster), which come with this program, or a model file that train.py wrote."""
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """What the networks compute in; 16 bits are faster on GPUs, TPUs and some CPUs, at a small loss of accuracy."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """What the networks compute in; 16 bits are faster on GPUs, TPUs and some CPUs, at a small loss of accuracy: "auto"
+    takes bfloat16 where this device is fast with it, else float32."""
     tile: Annotated[str, tyro.conf.arg(metavar="{auto,off}|PIXELS")] = "auto"
     """Pictures that do not fit in memory are done in overlapping windows of this many pixels a side, with the same
     result; "auto" does so when it must, a number always, "off" never."""
@@ -114,7 +117,7 @@ def check_compat(arguments: Arguments) -> None:
     look = arguments.look
     if arguments.texture or len(style_paths(arguments)) > 1:
         raise ValueError("--compat takes one content and one style")
-    if look.transform not in (None, "wct") or look.shrinkage or arguments.dtype != "float32":
+    if look.transform not in (None, "wct") or look.shrinkage or arguments.dtype not in ("auto", "float32"):
         raise ValueError("--compat computes WCT without shrinkage in float32; leave those options out")
     if len(set(look.resolve().alpha)) > 1:
         raise ValueError("--compat takes one --alpha for all levels")
@@ -130,7 +133,7 @@ def run(arguments: Arguments, jobs: list[Job]) -> list[str]:
     look = arguments.look.resolve()
     if arguments.compat:
         look = dataclasses.replace(look, transform="wct", shrinkage=0)
-    model = load(arguments.model, dtype=arguments.dtype)
+    model = load(arguments.model, dtype="float32" if arguments.compat else dtype_for(arguments.dtype))
     model.check_levels(look.levels)
     check_tile(arguments.tile, model.config)
     failures: list[str] = []
@@ -203,7 +206,9 @@ def report(arguments: Arguments, look: Preset, job: Job, before: str, after: str
 
 
 def encode(path: Path, model: Model, look: Preset) -> Style:
-    """The moments of a style picture."""
+    """The moments of a style picture, or those in a style file."""
+    if is_style(path):
+        return load_style(path, model)
     _, picture = sized(path, "--style-size", look.style_size, model.config)
     return encode_style(model, jnp.asarray(picture.rgb))
 

@@ -1,0 +1,87 @@
+"""Style files: what is read is what was written, for the model that made it only."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import TINY, picture
+from safetensors.numpy import load_file, save_file
+
+from uwct import encode_style, load_style, save_style, stylize
+from uwct.cli import stylize as command
+from uwct.model import read_file, save
+
+STYLE = picture(40, 33, 3)
+
+
+@pytest.fixture
+def saved(tiny_model, tmp_path):
+    style = encode_style(tiny_model, jnp.asarray(STYLE))
+    save_style(style, tmp_path / "s.safetensors", tiny_model)
+    return style, tmp_path / "s.safetensors"
+
+
+def test_a_style_survives_its_file_and_needs_no_picture(saved, tiny_model):
+    style, path = saved
+    found = load_style(path, tiny_model)
+    jax.tree.map(np.testing.assert_array_equal, found, style)
+    content = picture(24, 40)
+    np.testing.assert_array_equal(stylize(tiny_model, content, found), stylize(tiny_model, content, jnp.asarray(STYLE)))
+    assert load_style(path, tiny_model.replace(dtype="bfloat16")).moments.keys() == {1, 2, 3, 4, 5}
+
+
+def test_another_models_style_is_refused(saved, tiny_model):
+    _, path = saved
+    other = jax.tree.map(jnp.array, tiny_model)
+    other.params["encoder"]["conv3_1"]["bias"] += 1e-3
+    other = other.replace(config=dataclasses.replace(TINY, backbone="other"))
+    with pytest.raises(ValueError, match=r"was made by another model \(of tiny\), not by this one \(of other\)"):
+        load_style(path, other)
+    # Decoders play no part in a style.
+    other = jax.tree.map(jnp.array, tiny_model)
+    other.params["decoder3"]["conv3_1"]["bias"] += 1
+    load_style(path, other)
+
+
+def test_every_fault_is_listed(saved, tiny_model, tmp_path):
+    _, path = saved
+    tensors, (_, metadata) = load_file(path), read_file(path)
+    del tensors["level1/mean"]
+    tensors["level2/scatter"] = tensors["level2/scatter"][:3]
+    tensors["level3/mean"] = tensors["level3/mean"] * np.nan
+    tensors["level6/mean"] = np.zeros(3, np.float32)
+    save_file(tensors, path, metadata=metadata)
+    with pytest.raises(ValueError, match="not a whole style") as error:
+        load_style(path, tiny_model)
+    for fault in ("level1/mean is missing", "level2/scatter has shape [3, 8], not [8, 8]", "level3/mean is not finite",
+                  "level6/mean is unknown"):  # fmt: skip
+        assert fault in str(error.value)
+
+
+def test_other_files_are_refused(saved, tiny_model, tmp_path):
+    save(tiny_model, tmp_path / "m.safetensors")
+    with pytest.raises(ValueError, match="is not a style file"):
+        load_style(tmp_path / "m.safetensors", tiny_model)
+    with pytest.raises(FileNotFoundError, match="there is no style file"):
+        load_style(tmp_path / "none", tiny_model)
+    style, path = saved
+    broken = jax.tree.map(lambda x: x * jnp.nan, style)
+    with pytest.raises(ValueError, match="not finite"):
+        save_style(broken, path, tiny_model)
+    load_style(path, tiny_model)  # still the old one
+
+
+def test_the_command_takes_style_files(folder, tiny_model, capsys):
+    from uwct import images
+
+    how = ["--content", "photo.jpg", "--levels", "3", "1", "--model", "tiny.safetensors", "--dtype", "float32"]
+    save_style(encode_style(tiny_model, jnp.asarray(images.read("a.png").rgb)), "a.safetensors", tiny_model)
+    for style, output in (("a.png", "x.png"), ("a.safetensors", "y.png")):
+        command.main([*how, "--style", style, "--style-size", "0", "--output", output])
+    np.testing.assert_array_equal(images.read("x.png").rgb, images.read("y.png").rgb)
+    with pytest.raises(SystemExit) as stop:
+        command.main([*how, "--style", "tiny.safetensors"])
+    assert stop.value.code == 2
+    assert "is not a style file" in capsys.readouterr().err

@@ -1,0 +1,107 @@
+"""Style files: a style's moments as safetensors, to use again and to share without the picture.
+
+The file holds `level4/mean` and the like, and in its metadata which encoder made it: moments of another encoder's
+features are meaningless, so that they are refused.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from safetensors.numpy import save_file
+
+from uwct.config import LEVELS
+from uwct.model import Model, read_file
+from uwct.statistics import Moments
+from uwct.transfer import Style
+
+PARTS = ("weight", "mean", "scatter")
+
+
+def encoder_hash(model: Model) -> str:
+    """The beginning of the SHA-256 of the encoders' parameters, by which styles know their model."""
+    digest = hashlib.sha256()
+    encoders = {name: params for name, params in model.params.items() if name.startswith("encoder")}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(encoders):
+        digest.update(jax.tree_util.keystr(path).encode())
+        digest.update(np.ascontiguousarray(leaf, np.float32).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def save_style(style: Style, path: str | os.PathLike[str], model: Model) -> None:
+    """Writes a style that `model` encoded to a safetensors file, whole or not at all.
+
+    Raises ValueError when it is not finite.
+    """
+    path = Path(path)
+    tensors = {
+        f"level{level}/{part}": np.array(getattr(found, part), np.float32, order="C")
+        for level, found in style.moments.items()
+        for part in PARTS
+    }
+    if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
+        raise ValueError("the style is not finite; it is not saved")
+    metadata = {"style": json.dumps({"encoder": encoder_hash(model), "backbone": model.config.backbone})}
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    try:
+        save_file(tensors, temporary, metadata=metadata)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def load_style(path: str | os.PathLike[str], model: Model) -> Style:
+    """Reads a style for `model`.
+
+    Raises ValueError for a file that is no style, that another encoder made, or that lacks, adds or misshapes tensors.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no style file {path}")
+    tensors, metadata = read_file(path)
+    try:
+        made = json.loads(metadata["style"])
+        encoder, backbone = str(made["encoder"]), str(made["backbone"])
+    except (KeyError, TypeError, json.JSONDecodeError):
+        raise ValueError(f"{path} is not a style file") from None
+    if encoder != encoder_hash(model):
+        raise ValueError(
+            f"{path} was made by another model (of {backbone}), not by this one (of {model.config.backbone})"
+        )
+    _check(path, tensors, model)
+    return Style(
+        {
+            level: Moments(*(jnp.asarray(tensors[f"level{level}/{part}"]) for part in PARTS))
+            for level in model.config.encoded_levels
+        }
+    )
+
+
+def is_style(path: Path) -> bool:
+    """Whether a file is called like a style file."""
+    return path.suffix.lower() == ".safetensors"
+
+
+def _check(path: Path, tensors: dict[str, np.ndarray], model: Model) -> None:
+    wanted: dict[str, tuple[int, ...]] = {}
+    for level in set(LEVELS) & set(model.config.encoded_levels):
+        _, blocks = model.config.encoder(level)
+        width = blocks[level - 1][0]
+        wanted |= {f"level{level}/{part}": (width,) * axes for axes, part in enumerate(PARTS)}
+    faults = [f"{name} is missing" for name in wanted.keys() - tensors.keys()]
+    faults += [f"{name} is unknown" for name in tensors.keys() - wanted.keys()]
+    for name in wanted.keys() & tensors.keys():
+        if tensors[name].shape != wanted[name]:
+            faults.append(f"{name} has shape {list(tensors[name].shape)}, not {list(wanted[name])}")
+        elif not np.isfinite(tensors[name]).all():
+            faults.append(f"{name} is not finite")
+    if faults:
+        raise ValueError(f"{path} is not a whole style: " + "; ".join(sorted(faults)))
