@@ -25,6 +25,8 @@ ROOT = Path(__file__).parents[1]
 BENCHMARK = {
     "benchmarks/training.py": "--levels 2 --batch 1 --crop 32 --rounds 1 --steps 1",
     "benchmarks/data.py": "--level 1 --batch 2 --crop 32 --batches 2 --rounds 1 --threads 2",
+    "benchmarks/stylize.py": "--models small --sizes 32 --sides uwct eager --repeats 1",
+    "benchmarks/tiling.py": "--megapixels 0.02 --levels 1 --tile 128",
     "benchmarks/recipes.py": "--level 1 --minutes 0.01 --batch-scale 0.05 --crop 16 --test-count 1 --test-crop 32",
 }
 
