@@ -3,7 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from uwct.affine import Affine, compose, mix
+from uwct.affine import Affine, compose, fold, mix
+from uwct.layers import conv3x3
 
 
 def random_affine(rng, batch=(), channels=3):
@@ -42,6 +43,12 @@ def test_blend_takes_one_strength_a_batch_member(rng):
 def test_compose_applies_first_then_second(rng):
     first, second, x = random_affine(rng), random_affine(rng), jnp.float32(rng.normal(size=(4, 5, 3)))
     np.testing.assert_allclose(compose(second, first).apply(x), second.apply(first.apply(x)), atol=1e-4)
+
+
+def test_a_folded_convolution_maps_first(rng):
+    a, x = random_affine(rng, channels=5), jnp.float32(rng.normal(size=(6, 7, 5)))
+    kernel, bias = jnp.float32(rng.normal(size=(3, 3, 5, 4))), jnp.float32(rng.normal(size=4))
+    np.testing.assert_allclose(conv3x3(x, *fold(kernel, bias, a)), conv3x3(a.apply(x), kernel, bias), atol=1e-4)
 
 
 def test_mix_is_the_weighted_mean_of_outputs_with_weights_normalised(rng):

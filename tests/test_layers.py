@@ -71,7 +71,7 @@ def test_a_whole_layer_agrees_with_its_parts(monkeypatch, rng, shape, relu, upsa
     x = jnp.asarray(rng.normal(size=shape), dtype)
     kernel, bias = rng.normal(size=(3, 3, shape[-1], 66)) / 8, jnp.asarray(rng.normal(size=66), jnp.float32)
     kernel = jnp.asarray(kernel, dtype)
-    found = jax.jit(lambda *a: conv_layer(*a, relu, upsampled, "reflect"))(x, kernel, bias)
+    found = jax.jit(lambda *a: conv_layer(*a, relu=relu, upsampled=upsampled))(x, kernel, bias)
     wide = np.asarray(x, np.float64)
     if upsampled:
         wide = wide.repeat(2, -3).repeat(2, -2)
@@ -93,7 +93,7 @@ def test_a_layer_can_be_differentiated_and_mapped(rng):
     x, kernel, bias = (jnp.asarray(rng.normal(size=s), jnp.float32) for s in ((3, 6, 5, 4), (3, 3, 4, 2), (2,)))
 
     def smooth(x, kernel, bias):
-        return jnp.sin(conv_layer(x, kernel, bias, False, True, "reflect"))
+        return jnp.sin(conv_layer(x, kernel, bias, relu=False, upsampled=True))
 
     check_grads(smooth, (x, kernel, bias), order=2, rtol=2e-2, atol=2e-2)
     mapped = jax.vmap(smooth, (0, None, None))(x, kernel, bias)

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from uwct import adain, encode_style, moments, monge, stylize, synthesize
+from uwct.affine import Affine
 from uwct.statistics import shrink
-from uwct.transfer import pad_to_stride, pool, stylize_level
+from uwct.transfer import decode_mapped, pad_to_stride, pool, stylize_level
 
 CONTENT, STYLE, OTHER = picture(32, 48, 1), picture(48, 32, 2), picture(32, 32, 3)
 
@@ -89,17 +90,31 @@ def test_shrinkage_acts_on_the_moments_of_content_and_style(tiny_model):
     assert np.abs(result - stylize(tiny_model, CONTENT, STYLE, (2, 1), transform=monge)).max() > 0.01
 
 
-def test_one_compilation_serves_all_strengths_weights_and_pictures_of_a_shape(tiny_model):
+def test_one_compilation_serves_all_strengths_weights_and_pictures_of_a_shape(tiny_model, caplog):
     styles = [encode_style(tiny_model, jnp.asarray(s)) for s in (STYLE, OTHER)]
     stylize(tiny_model, CONTENT, styles, (2,), 0.1)
-    before = stylize_level._cache_size()
-    stylize(tiny_model, CONTENT[::-1].copy(), styles, (2,), 0.9, weights=[3, 1], shrinkage=0.5)
-    assert stylize_level._cache_size() == before
+    with jax.log_compiles(), caplog.at_level("WARNING"):
+        stylize(tiny_model, CONTENT[::-1].copy(), styles, (2,), 0.9, weights=[3, 1], shrinkage=0.5)
+        assert not caplog.records
+        stylize(tiny_model, CONTENT[1:], styles, (2,), 0.1)
+    assert caplog.records
+
+
+@pytest.mark.parametrize("level", [1, 2])
+def test_decoding_mapped_features_is_mapping_then_decoding(tiny_model, rng, level):
+    """Large features, whose map becomes part of the decoder, and small ones, whose map does not."""
+    channels = tiny_model.config.blocks[level - 1][0]
+    affine = Affine(jnp.float32(rng.normal(size=(channels, channels))), jnp.float32(rng.normal(size=channels)))
+    for size in (2, 24):
+        x = jnp.float32(rng.random((size, size, channels)))
+        separately = tiny_model.decode(affine.apply(x), level)
+        np.testing.assert_allclose(decode_mapped(tiny_model, affine, x, level), separately, atol=1e-4)
 
 
 def test_the_content_is_whitened_once_for_all_styles(tiny_model):
     styles = [encode_style(tiny_model, jnp.asarray(s)).moments[2] for s in (STYLE, OTHER, STYLE)]
-    lowered = stylize_level.lower(tiny_model, jnp.asarray(CONTENT), styles, jnp.ones(3), jnp.float32(1), level=2)
+    level_2 = jax.jit(lambda *arguments: stylize_level(*arguments, level=2))
+    lowered = level_2.lower(tiny_model, jnp.asarray(CONTENT), styles, jnp.ones(3), jnp.float32(1))
     assert lowered.compile().as_text().count("syevd") == 1 + len(styles)
 
 

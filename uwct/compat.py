@@ -8,7 +8,6 @@ module does as they do; it is made for comparison, not for speed.
 
 import dataclasses
 from collections.abc import Sequence
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -66,8 +65,7 @@ def stylize(
     return picture
 
 
-@partial(jax.jit, static_argnames=("level", "convention"))
-def _level(model: Model, picture: Array, style: Array, alpha: Array, *, level: int, convention: Convention) -> Array:
+def _level(model: Model, picture: Array, style: Array, alpha: float, *, level: int, convention: Convention) -> Array:
     features, target = (
         model.encode(x, level, pooling=convention.pooling)[-1].astype(jnp.float64) for x in (picture, style)
     )

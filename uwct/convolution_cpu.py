@@ -48,29 +48,24 @@ def layer(x: Array, kernel: Array, bias: Array, *, relu: bool, upsampled: bool) 
     """
     n, height, width, channels = x.shape
     scale = 2 if upsampled else 1
-    rows = max(1, BLOCK_ELEMENTS // max(1, scale**2 * n * width * channels))
+    rows = min(height, max(1, BLOCK_ELEMENTS // max(1, scale**2 * n * width * channels)))
     # An up-sampled picture's reflection about its border pixel is that pixel's twin: the source's border pixel.
     edge = 0 if upsampled else 1
-    above, below = x[:, edge : edge + 1], x[:, height - 1 - edge : height - edge]
 
-    def block(source: Array) -> Array:
+    def block(start: Array) -> Array:
+        above = jnp.where(start == 0, edge, start - 1)
+        below = jnp.where(start == height - rows, height - 1 - edge, start + rows)
+        source = jnp.concatenate([_rows(x, above, 1), _rows(x, start, rows), _rows(x, below, 1)], axis=1)
         padded = _padded_columns(_twice(source)[:, 1:-1] if upsampled else source, edge)
         y = _conv_block(padded, kernel) + bias.astype(jnp.promote_types(x.dtype, jnp.float32))
         return (jnp.maximum(y, 0) if relu else y).astype(x.dtype)
 
-    if rows >= height - 2:
-        return block(jnp.concatenate([above, x, below], axis=1))
+    def step(k: Array, y: Array) -> Array:
+        start = jnp.minimum(k * rows, height - rows)  # the last block may lie over the one before
+        return lax.dynamic_update_slice_in_dim(y, block(start), start * scale, axis=1)
 
-    def inner(k: Array, y: Array) -> Array:
-        return lax.dynamic_update_slice_in_dim(y, block(_rows(x, k * rows - 1, rows + 2)), k * rows * scale, axis=1)
-
-    first = block(jnp.concatenate([above, x[:, : rows + 1]], axis=1))
-    last = block(jnp.concatenate([x[:, height - rows - 1 :], below], axis=1))
     y = jnp.zeros((n, scale * height, scale * width, kernel.shape[3]), x.dtype)
-    y = lax.dynamic_update_slice_in_dim(y, first, 0, axis=1)
-    # Slices that would run over the end are moved back inside, alike for x and y; the last block is laid over them.
-    y = lax.fori_loop(1, -(-height // rows) - 1, inner, y)
-    return lax.dynamic_update_slice_in_dim(y, last, (height - rows) * scale, axis=1)
+    return lax.fori_loop(0, -(-height // rows), step, y)
 
 
 def conv_input(y: Array, kernel: Array) -> Array:

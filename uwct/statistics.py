@@ -4,6 +4,7 @@ Contract: features are `x[..., H, W, C]`; H and W are reduced, other leading axe
 or float64 for float64 features (which needs x64).
 """
 
+import jax
 import jax.numpy as jnp
 from flax import struct
 from jax import Array, lax
@@ -36,6 +37,7 @@ class Moments(struct.PyTreeNode):
         return jnp.where(constant[..., :, None] | constant[..., None, :], 0, cov)
 
 
+@jax.jit
 def moments(features: Array, weights: Array | None = None) -> Moments:
     """The moments of `features[..., H, W, C]` under `weights[..., H, W]` in [0, 1] (default: all 1).
 

@@ -30,6 +30,7 @@ from uwct.transfer import (
     check_health,
     check_strengths,
     computing_in,
+    decode_mapped,
     encode_styles,
     exact,
     finite,
@@ -104,17 +105,15 @@ def stylize(
     return picture
 
 
-@partial(jax.jit, static_argnames=("level", "precision"))
 def _analyse(model: Model, picture: Array, rows: Array, columns: Array, *, level: int, precision: Precision) -> Moments:
     """The moments of a window's features, under pixel weights that are outer products of `rows` and `columns`."""
     weights = pool(rows[:, None] * columns, level)
     return moments(exact(model.encode(picture, level)[-1], precision), weights)
 
 
-@partial(jax.jit, static_argnames="level")
 def _paint(model: Model, picture: Array, rows: Array, columns: Array, affine: Affine, *, level: int) -> Array:
     """A window through encoder, map and decoder."""
-    return model.decode(affine.apply(model.encode(picture, level)[-1]), level).astype(jnp.float32)
+    return decode_mapped(model, affine, model.encode(picture, level)[-1], level).astype(jnp.float32)
 
 
 def _merge(a: Moments, b: Moments) -> Moments:

@@ -47,9 +47,13 @@ class Conv3x3(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, padding: Padding = "reflect", upsampled: bool = False) -> Array:
-        kernel = self.param("kernel", self.kernel_init, (3, 3, x.shape[-1], self.features))
-        bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        return conv_layer(x.astype(self.dtype), kernel, bias, self.relu, upsampled, padding)
+        if self.is_initializing():
+            kernel = self.param("kernel", self.kernel_init, (3, 3, x.shape[-1], self.features))
+            bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        else:  # param would trace the initialisers once more, which takes longer than a small picture's layer
+            kernel, bias = self.get_variable("params", "kernel"), self.get_variable("params", "bias")
+        x = x.astype(self.dtype)
+        return conv_layer(x, kernel, bias, relu=self.relu, upsampled=upsampled, padding=padding)
 
 
 class Encoder(nn.Module):
