@@ -7,10 +7,14 @@ blocks of rows that stay in cache: the three horizontal neighbours of every pixe
 for each of the kernel's three rows. What is too small for a good product is gathered into a larger one: all nine taps
 where the input has few channels, or the output; two neighbouring pixels where the output has some, at the price of a
 quarter of zeros in the kernel.
+
+Numbers of 16 bits are moved about as integers of their bits: XLA's CPU backend does nothing with bfloat16 but multiply
+matrices; whatever else would go through float32, the whole picture for each block of rows that is put into it.
 """
 
 from collections.abc import Iterable
 from functools import reduce
+from typing import Any
 
 import jax.numpy as jnp
 from jax import Array, lax
@@ -30,15 +34,15 @@ def conv(x: Array, kernel: Array) -> Array:
     dtype = x.dtype
     n, height, width = x.shape[0], x.shape[1] - 2, x.shape[2] - 2
     rows = _block_rows(x)
-    if rows == height:
-        return _conv_block(x, kernel).astype(dtype)
+    source = _bits(x)
 
     def block(k: Array, y: Array) -> Array:
         # Slices that would run over the end are moved back inside, alike for x and y: the last block may overlap.
-        part = _conv_block(_rows(x, k * rows, rows + 2), kernel).astype(dtype)
-        return lax.dynamic_update_slice_in_dim(y, part, k * rows, axis=1)
+        part = _conv_block(_rows(source, k * rows, rows + 2), kernel).astype(dtype)
+        return lax.dynamic_update_slice_in_dim(y, _bits(part), k * rows, axis=1)
 
-    return lax.fori_loop(0, -(-height // rows), block, jnp.zeros((n, height, width, kernel.shape[3]), dtype))
+    y = jnp.zeros((n, height, width, kernel.shape[3]), source.dtype)
+    return _floats(lax.fori_loop(0, -(-height // rows), block, y), dtype)
 
 
 def layer(x: Array, kernel: Array, bias: Array, *, relu: bool, upsampled: bool) -> Array:
@@ -46,6 +50,8 @@ def layer(x: Array, kernel: Array, bias: Array, *, relu: bool, upsampled: bool) 
 
     Each block of rows goes through all of it while it is in cache. H and W are at least 2.
     """
+    dtype = x.dtype
+    x = _bits(x)
     n, height, width, channels = x.shape
     scale = 2 if upsampled else 1
     rows = min(height, max(1, BLOCK_ELEMENTS // max(1, scale**2 * n * width * channels)))
@@ -57,15 +63,15 @@ def layer(x: Array, kernel: Array, bias: Array, *, relu: bool, upsampled: bool) 
         below = jnp.where(start == height - rows, height - 1 - edge, start + rows)
         source = jnp.concatenate([_rows(x, above, 1), _rows(x, start, rows), _rows(x, below, 1)], axis=1)
         padded = _padded_columns(_twice(source)[:, 1:-1] if upsampled else source, edge)
-        y = _conv_block(padded, kernel) + bias.astype(jnp.promote_types(x.dtype, jnp.float32))
-        return (jnp.maximum(y, 0) if relu else y).astype(x.dtype)
+        y = _conv_block(padded, kernel) + bias.astype(jnp.promote_types(dtype, jnp.float32))
+        return _bits((jnp.maximum(y, 0) if relu else y).astype(dtype))
 
     def step(k: Array, y: Array) -> Array:
         start = jnp.minimum(k * rows, height - rows)  # the last block may lie over the one before
         return lax.dynamic_update_slice_in_dim(y, block(start), start * scale, axis=1)
 
     y = jnp.zeros((n, scale * height, scale * width, kernel.shape[3]), x.dtype)
-    return lax.fori_loop(0, -(-height // rows), step, y)
+    return _floats(lax.fori_loop(0, -(-height // rows), step, y), dtype)
 
 
 def conv_input(y: Array, kernel: Array) -> Array:
@@ -163,8 +169,19 @@ def _kernel_pairs(kernel: Array) -> Array:
     return jnp.stack(shifted, axis=3).reshape(3, 4 * channels, 2 * outputs)
 
 
+def _bits(x: Array) -> Array:
+    """Floats of 16 bits as integers; others as they are."""
+    return lax.bitcast_convert_type(x, jnp.uint16) if x.dtype.itemsize == 2 else x
+
+
+def _floats(x: Array, dtype: jnp.dtype[Any]) -> Array:
+    """What `_bits` was made of."""
+    return lax.bitcast_convert_type(x, dtype) if x.dtype == jnp.uint16 else x
+
+
 def _dot(a: Array, b: Array, axes: tuple[tuple[int, ...], tuple[int, ...]]) -> Array:
-    wide = jnp.promote_types(jnp.result_type(a, b), jnp.float32)
+    a = _floats(a, b.dtype)
+    wide = jnp.promote_types(b.dtype, jnp.float32)
     return lax.dot_general(a, b, (axes, ((), ())), preferred_element_type=wide)
 
 
