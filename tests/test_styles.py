@@ -9,7 +9,7 @@ import pytest
 from conftest import TINY, picture
 from safetensors.numpy import load_file, save_file
 
-from uwct import encode_style, load_style, save_style, stylize
+from uwct import encode_style, load_style, mix_styles, save_style, stylize
 from uwct.cli import stylize as command
 from uwct.model import read_file, save
 
@@ -21,6 +21,32 @@ def saved(tiny_model, tmp_path):
     style = encode_style(tiny_model, jnp.asarray(STYLE))
     save_style(style, tmp_path / "s.safetensors", tiny_model)
     return style, tmp_path / "s.safetensors"
+
+
+def test_a_mixed_style_paints_as_the_mixture(tiny_model):
+    styles = [encode_style(tiny_model, jnp.asarray(picture(40, 33, seed))) for seed in (3, 4)]
+    mixed = mix_styles(styles, [1, 3])
+    content = jnp.asarray(picture(24, 40))
+    expected = stylize(tiny_model, content, styles, (3, 1), 0.7, weights=[1, 3])
+    np.testing.assert_allclose(stylize(tiny_model, content, mixed, (3, 1), 0.7), expected, atol=1e-3)
+    with pytest.raises(ValueError, match="at least one style"):
+        mix_styles([])
+    with pytest.raises(ValueError, match="as many weights"):
+        mix_styles(styles, [1])
+
+
+def test_a_mask_takes_part_of_the_painting(tiny_model):
+    """The style of the left half, but for the seam, is that of the picture's left half."""
+    wide = np.concatenate([picture(64, 64, 5), picture(64, 64, 6)], axis=1)
+    mask = np.broadcast_to(np.arange(128) < 64, (64, 128))
+    masked, alone = encode_style(tiny_model, wide, mask), encode_style(tiny_model, wide[:, :64])
+    assert masked.moments[1].weight == alone.moments[1].weight == 64 * 64
+    np.testing.assert_allclose(masked.moments[1].mean, alone.moments[1].mean, atol=0.01)
+    whole = encode_style(tiny_model, wide)
+    everywhere = encode_style(tiny_model, wide, np.ones((64, 128)))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-3), everywhere, whole)
+    with pytest.raises(ValueError, match="a mask must have the picture's shape"):
+        encode_style(tiny_model, wide, mask[1:])
 
 
 def test_a_style_survives_its_file_and_needs_no_picture(saved, tiny_model):

@@ -1,22 +1,29 @@
 """Universal style transfer by whitening and coloring transforms (Li et al., NIPS 2017), as pure functions in JAX."""
 
+from uwct.colors import keep_chroma, match_colors
 from uwct.model import load
+from uwct.regions import Region, stylize_regions
 from uwct.statistics import merge, moments
-from uwct.styles import load_style, save_style
+from uwct.styles import load_style, mix_styles, save_style
 from uwct.transfer import encode_style, stylize, synthesize
 from uwct.transforms import adain, color, monge, wct, whiten
 
 __all__ = [
+    "Region",
     "adain",
     "color",
     "encode_style",
+    "keep_chroma",
     "load",
     "load_style",
+    "match_colors",
     "merge",
+    "mix_styles",
     "moments",
     "monge",
     "save_style",
     "stylize",
+    "stylize_regions",
     "synthesize",
     "wct",
     "whiten",

@@ -8,6 +8,7 @@ import dataclasses
 import io
 import os
 import struct
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
+STANDARD = Path("-")  # stands for standard input and output
 SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
 READABLE = {*SUFFIXES, ".bmp", ".gif"}  # what is taken for a picture in a folder
 _PHOTOMETRIC, _MIN_IS_WHITE = 262, 0  # a TIFF tag, and its value for negatives, which Pillow turns at 8 bits only
@@ -51,9 +53,13 @@ class Picture:
 def read(path: str | os.PathLike[str]) -> Picture:
     """Reads a picture of any kind that Pillow knows, upright by its EXIF orientation, the first frame of several.
 
+    The path - is standard input.
+
     Raises FileNotFoundError, IsADirectoryError, PermissionError, or ValueError when the file is not a whole picture.
     """
     path = Path(path)
+    if path == STANDARD:
+        return decode(sys.stdin.buffer.read(), "standard input")
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder, not a picture")
     if not path.exists():
@@ -118,8 +124,8 @@ def resize(picture: Picture, shape: tuple[int, int]) -> Picture:
 def write(path: str | os.PathLike[str], picture: Picture) -> None:
     """Writes a picture, clipped to [0, 1], in the format of the path's suffix; the file appears whole or not at all.
 
-    JPEG cannot hold alpha: there the picture is laid on white. Raises ValueError for an unknown suffix, or a picture
-    too large for its format.
+    The path - is standard output, which gets PNG. JPEG cannot hold alpha: there the picture is laid on white. Raises
+    ValueError for an unknown suffix, or a picture too large for its format.
     """
     path = Path(path)
     kind = file_format(path)
@@ -132,7 +138,10 @@ def write(path: str | os.PathLike[str], picture: Picture) -> None:
     data = io.BytesIO()
     options = {"icc_profile": picture.icc_profile} if picture.icc_profile else {}
     image.save(data, kind, **_SAVE_OPTIONS.get(kind, {}), **options)
-    _write_whole(path, data.getvalue())
+    if path == STANDARD:
+        sys.stdout.buffer.write(data.getvalue())
+    else:
+        _write_whole(path, data.getvalue())
 
 
 def pictures_in(folder: Path, *, recursive: bool = False) -> list[Path]:
@@ -152,6 +161,8 @@ def pictures_in(folder: Path, *, recursive: bool = False) -> list[Path]:
 
 def file_format(path: Path) -> str:
     """Pillow's name of the format that a path's suffix asks for; raises ValueError for one that is not written."""
+    if path == STANDARD:
+        return "PNG"
     try:
         return SUFFIXES[path.suffix.lower()]
     except KeyError:

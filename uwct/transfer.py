@@ -35,13 +35,22 @@ class Style(struct.PyTreeNode):
     moments: dict[int, Moments]
 
 
-def encode_style(model: Model, picture: Array, *, precision: Precision = "float32") -> Style:
-    """The style of `picture[H, W, 3]`: the moments of relu1_1 to relu5_1, from one pass of the encoder."""
-    _check_picture(picture)
+def encode_style(model: Model, picture: Array, mask: Array | None = None, *, precision: Precision = "float32") -> Style:
+    """The style of `picture[H, W, 3]`: the moments of relu1_1 to relu5_1, from one pass of the encoder.
+
+    With a mask `[H, W]` in [0, 1], only where it is 1. Raises ValueError for a mask of another shape.
+    """
+    check_picture(picture)
     if jnp.ndim(picture) != 3:
         raise ValueError(f"a style is one picture [H, W, 3], not an array of shape {jnp.shape(picture)}")
     with computing_in(precision):
         padded, weights = pad_to_stride(jnp.asarray(picture, jnp.float32), LEVELS[-1])
+        if mask is not None:
+            shape = jnp.shape(picture)[:2]
+            if jnp.shape(mask) != shape:
+                raise ValueError(f"a mask must have the picture's shape {shape}, not {jnp.shape(mask)}")
+            border = [(0, padded.shape[axis] - shape[axis]) for axis in (0, 1)]
+            weights = jnp.pad(jnp.asarray(mask, jnp.float32), border)
         features = model.encode_all(padded)
         return Style({level: moments(exact(x, precision), pool(weights, level)) for level, x in features.items()})
 
@@ -91,7 +100,7 @@ def stylize(
       ValueError: a level that the model cannot decode, or arguments whose numbers or shapes do not fit.
       FloatingPointError: a level whose features or eigendecomposition are not finite (not checked under `jit`).
     """
-    _check_picture(content)
+    check_picture(content)
     model.check_levels(tuple(levels))
     styles = encode_styles(model, style, precision=precision)
     shares, alphas = check_strengths(len(styles), weights, levels, alpha)
@@ -245,7 +254,8 @@ def pool(weights: Array | None, level: int) -> Array | None:
     return weights.reshape(*batch, h // s, s, w // s, s).mean((-3, -1))
 
 
-def _check_picture(picture: Array) -> None:
+def check_picture(picture: Array) -> None:
+    """Raises ValueError for what is not a picture or a batch of pictures."""
     shape, dtype = jnp.shape(picture), jnp.result_type(picture)
     if len(shape) < 3 or shape[-1] != 3 or 0 in shape or not jnp.issubdtype(dtype, jnp.floating):
         raise ValueError(f"a picture must be a float array [..., H, W, 3] in [0, 1], not {dtype}{list(shape)}")

@@ -7,6 +7,7 @@ USAGE = """usage: uwct COMMAND [OPTIONS]
 Style transfer from any picture to any photo, without training per style.
 
   uwct stylize   paint a photo in the manner of any picture, or make a texture of it
+  uwct style     keep styles as small files, and mix them
   uwct evaluate  measure how near stylized pictures are to their styles and contents
   uwct train     train the networks' decoders, or a narrower network, on photographs
   uwct convert   make a model file of weights that other programs wrote
@@ -22,6 +23,8 @@ def main() -> None:
     command, *rest = sys.argv[1:] or ["--help"]
     if command == "stylize":
         from uwct.cli.stylize import main as run
+    elif command == "style":
+        from uwct.cli.style import main as run
     elif command == "evaluate":
         from uwct.cli.evaluate import main as run
     elif command == "train":

@@ -17,19 +17,23 @@ class Job:
     output: Path
 
 
-def plan(content: Path | None, styles: Sequence[Path], output: Path | None) -> list[Job]:
+def plan(content: Path | None, styles: Sequence[Path], output: Path | None, others: Sequence[Path] = ()) -> list[Job]:
     """One job, or one for each picture of a folder. Raises ValueError or OSError for what cannot be done.
 
     `content` is a picture, a folder, or None for a texture; `styles` are pictures to mix, or one folder of pictures to
-    use in turn; `output` is a file, a folder, or None for a file named after content and style.
+    use in turn; `output` is a file, a folder, or None for a file named after content and style; `others` are further
+    files that are read. A content or an output called - is standard input or output.
     """
-    named = [path for path in (content, *styles) if path is not None]
+    named = [path for path in (content, *styles, *others) if path is not None]
     for path in named:
-        if not path.exists():
+        if not path.exists() and path != images.STANDARD:
             raise FileNotFoundError(f"there is no picture {path}")
+    for path in others:
+        if path.is_dir():
+            raise IsADirectoryError(f"{path} is a folder, not a picture")
     folders = [path for path in named if path.is_dir()]
     jobs = plan_folder(content, styles, output, folders) if folders else [plan_picture(content, styles, output)]
-    inputs = {given for job in jobs for given in (job.content, *job.styles) if given is not None}
+    inputs = {given for job in jobs for given in (job.content, *job.styles, *others) if given is not None}
     check_outputs((job.output for job in jobs), inputs)
     return jobs
 
@@ -38,13 +42,14 @@ def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
     """Raises ValueError for an output that is an input too."""
     given = {path.resolve(): path for path in inputs}
     for output in outputs:
-        if output.resolve() in given:
+        if output.resolve() in given and output != images.STANDARD:
             raise ValueError(f"--output would overwrite {given[output.resolve()]}; give another name")
 
 
 def plan_picture(content: Path | None, styles: Sequence[Path], output: Path | None) -> Job:
     """The job for one content and one mixture."""
-    default = Path("_".join([content.stem if content else "texture", *(path.stem for path in styles)]) + ".png")
+    source = "texture" if content is None else "stdin" if content == images.STANDARD else content.stem
+    default = Path("_".join([source, *([path.stem for path in styles] or ["regions"])]) + ".png")
     output = output or default
     output = output / default if output.is_dir() else output
     images.file_format(output)

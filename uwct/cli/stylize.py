@@ -1,27 +1,32 @@
 """`python stylize.py`, also installed as `uwct stylize`."""
 
 import dataclasses
+import json
+import sys
 import time
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
+from jax import Array
 from tqdm import tqdm
 
-from uwct import compat, images
+from uwct import colors, compat, images
+from uwct.cli import regions
 from uwct.cli.cache import use_compilation_cache
 from uwct.cli.dtypes import dtype_for
 from uwct.cli.errors import FAULTS, fail_partly, one_sentence, sentence
 from uwct.cli.large import paint_in_windows
-from uwct.cli.look import NUMBERS, Look
+from uwct.cli.options import Arguments, check, needs_whole, region_files, style_paths
 from uwct.cli.plan import Job, plan
-from uwct.cli.sizes import check_memory, check_size, check_tile, sized, window_for
+from uwct.cli.sizes import check_memory, check_tile, sized, window_for
 from uwct.model import Model, load
 from uwct.presets import TRANSFORMS, Preset
+from uwct.regions import Region
 from uwct.styles import is_style, load_style
 from uwct.transfer import Style, encode_style, stylize, synthesize
 
@@ -39,47 +44,6 @@ Examples:
   python stylize.py --content examples/photos/cat.jpg --style examples/styles/strokes.jpg --levels 4 --size 256
   python stylize.py --texture --style examples/styles/mosaic.jpg --size 256 --seed 1"""
 
-Files = Annotated[tuple[tuple[Path, ...], ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="FILE [FILE ...]")]
-File = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
-
-
-@dataclasses.dataclass(frozen=True)
-class Arguments:
-    """What the command was asked to do; the words under each field are its help."""
-
-    style: Files
-    """The style: any picture, or a style file (.safetensors; see uwct.save_style). Several (--style a.jpg b.jpg, or
-    --style a.jpg --style b.jpg) are mixed. A folder: each picture in it, and in its subfolders, is used in turn."""
-    look: Annotated[Look, tyro.conf.arg(name="")]
-    content: File = None
-    """The photo, or a folder of photos that are all treated alike: JPEG, PNG, WebP, TIFF, GIF or BMP."""
-    output: File = None
-    """The picture to write, a .png, .jpg, .webp or .tif file, or an existing folder to write it into; by default it is
-    named after content and style. A folder as --content or --style needs a folder here."""
-    style_weights: Annotated[tuple[float, ...], tyro.conf.arg(metavar=NUMBERS)] = ()
-    """Each style's share in the mixture, one number a style, normalised to sum 1; equal by default."""
-    size: int = 0
-    """Long side of the output in pixels; 0 keeps the photo's size. With --texture, both sides (0: 512)."""
-    texture: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Make a texture of the style out of random noise, without any photo."""
-    seed: int = 0
-    """The seed of that noise: the same seed gives the same texture."""
-    model: str = "vgg16"
-    """The networks: vgg16 or small (faster), which come with this program, or a model file that train.py wrote."""
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """What the networks compute in; 16 bits are faster on GPUs, TPUs and some CPUs, at a small loss of accuracy: "auto"
-    takes bfloat16 where this device is fast with it, else float32."""
-    tile: Annotated[str, tyro.conf.arg(metavar="{auto,off}|PIXELS")] = "auto"
-    """Pictures that do not fit in memory are done in overlapping windows of this many pixels a side, with the same
-    result; "auto" does so when it must, a number always, "off" never."""
-    compat: Annotated[Literal["floor", "ceil"] | None, tyro.conf.arg(metavar="{floor,ceil}")] = None
-    """Compute as the projects do whose weights `uwct convert` takes, to compare with their pictures: WCT without
-    shrinkage, one alpha for all levels, statistics in float64, and pooling that drops odd rows and columns ("floor", as
-    Collaborative Distillation does) or keeps them ("ceil", as the authors do), so that the size may change a little.
-    The style keeps its size unless --style-size is given."""
-    compat_divisor: Literal["n-1", "n"] = "n-1"
-    """What --compat divides covariances by, n being the number of pixels."""
-
 
 def main(argv: list[str] | None = None, prog: str = "stylize.py") -> None:
     """Stylizes, as the help says."""
@@ -87,45 +51,23 @@ def main(argv: list[str] | None = None, prog: str = "stylize.py") -> None:
     use_compilation_cache()
     with one_sentence():
         check(arguments)
-        jobs = plan(arguments.content, style_paths(arguments), arguments.output)
+        jobs = plan(arguments.content, style_paths(arguments), arguments.output, masks_and_styles(arguments))
         failures = run(arguments, jobs)
     fail_partly(failures)
 
 
-def check(arguments: Arguments) -> None:
-    """Raises ValueError for options that do not go together."""
-    arguments.look.resolve()
-    styles, weights = style_paths(arguments), arguments.style_weights
-    if not styles:
-        raise ValueError("--style needs at least one picture")
-    if weights:
-        if len(weights) != len(styles):
-            raise ValueError(f"{len(styles)} styles need as many --style-weights, not {len(weights)}")
-        if min(weights) < 0 or not 0 < sum(weights) < np.inf:
-            raise ValueError(f"--style-weights must not be negative, nor all 0, not {list(weights)}")
-    check_size("--size", arguments.size)
-    if not 0 <= arguments.seed < 2**32:
-        raise ValueError(f"--seed must lie between 0 and 2^32, not {arguments.seed}")
-    if arguments.texture == (arguments.content is not None):
-        raise ValueError("give either --content or --texture")
-    if arguments.compat:
-        check_compat(arguments)
+@dataclasses.dataclass(frozen=True)
+class Encoded:
+    """The styles that pictures take on: those of the whole picture, or of what no mask covers, and those of regions."""
+
+    styles: list[Style]
+    regions: list[tuple[regions.RegionFiles, list[Style]]]
 
 
-def check_compat(arguments: Arguments) -> None:
-    """Raises ValueError for what other projects do not do."""
-    look = arguments.look
-    if arguments.texture or len(style_paths(arguments)) > 1:
-        raise ValueError("--compat takes one content and one style")
-    if look.transform not in (None, "wct") or look.shrinkage or arguments.dtype not in ("auto", "float32"):
-        raise ValueError("--compat computes WCT without shrinkage in float32; leave those options out")
-    if len(set(look.resolve().alpha)) > 1:
-        raise ValueError("--compat takes one --alpha for all levels")
-
-
-def style_paths(arguments: Arguments) -> list[Path]:
-    """The style pictures or the folder in the order given, whether behind one --style or several."""
-    return [path for paths in arguments.style for path in paths]
+def masks_and_styles(arguments: Arguments) -> list[Path]:
+    """The files that are named beside content and styles."""
+    named = region_files(arguments)
+    return [*arguments.style_mask, *(file for files in named for file in (files.mask, *files.styles))]
 
 
 def run(arguments: Arguments, jobs: list[Job]) -> list[str]:
@@ -136,12 +78,13 @@ def run(arguments: Arguments, jobs: list[Job]) -> list[str]:
     model = load(arguments.model, dtype="float32" if arguments.compat else dtype_for(arguments.dtype))
     model.check_levels(look.levels)
     check_tile(arguments.tile, model.config)
+    each_anew = arguments.compat or arguments.keep_colors == "matched"  # styles that depend on the photo
     failures: list[str] = []
     with tqdm(total=len(jobs), unit="picture", disable=len(jobs) == 1) as bar:
         for paths, group in groupby(jobs, key=lambda job: job.styles):
             of_style = list(group)
             try:
-                styles = [] if arguments.compat else [encode(path, model, look) for path in paths]
+                encoded = None if each_anew else encode(arguments, look, model, paths)
             except FAULTS as fault:
                 if len(jobs) == 1:
                     raise
@@ -151,26 +94,33 @@ def run(arguments: Arguments, jobs: list[Job]) -> list[str]:
             for job in of_style:
                 start = time.perf_counter()
                 try:
-                    before, after = do(arguments, look, model, styles, job)
+                    before, after = do(arguments, look, model, encoded, job)
                 except FAULTS as fault:
                     if len(jobs) == 1:
                         raise
                     failures.append(f"{job.output}: {sentence(fault)}")
                 else:
-                    tqdm.write(report(arguments, look, job, before, after, time.perf_counter() - start))
+                    tell(arguments, look, job, before, after, time.perf_counter() - start)
                 bar.update()
     return failures
 
 
-def do(arguments: Arguments, look: Preset, model: Model, styles: list[Style], job: Job) -> tuple[str, str]:
+def do(arguments: Arguments, look: Preset, model: Model, encoded: Encoded | None, job: Job) -> tuple[str, str]:
     """Writes one picture, whole or in windows; returns the size of what it was made from, and its own."""
     if arguments.compat:
         picture, before = paint_compatibly(arguments, look, model, job)
-    elif job.content and (window := window_for(job.content, arguments.size, arguments.tile, model.config)):
+    elif job.content is None:
+        assert encoded is not None
+        picture, before = paint_texture(arguments, look, model, encoded.styles)
+    elif (
+        encoded
+        and not needs_whole(arguments)
+        and (window := window_for(job.content, arguments.size, arguments.tile, model.config))
+    ):
         how = options(arguments, look)
-        return paint_in_windows(model, job.content, job.output, styles, look, how, arguments.size, window)
+        return paint_in_windows(model, job.content, job.output, encoded.styles, look, how, arguments.size, window)
     else:
-        picture, before = paint(arguments, look, model, styles, job.content)
+        picture, before = paint(arguments, look, model, encoded, job)
     images.write(job.output, picture)
     return before, picture.size
 
@@ -180,6 +130,63 @@ def options(arguments: Arguments, look: Preset) -> dict[str, Any]:
     total = sum(arguments.style_weights)
     weights = [weight / total for weight in arguments.style_weights] or None
     return {"weights": weights, "transform": TRANSFORMS[look.transform], "shrinkage": look.shrinkage}
+
+
+def encode(
+    arguments: Arguments, look: Preset, model: Model, paths: tuple[Path, ...], photo: Array | None = None
+) -> Encoded:
+    """The styles of files, of style pictures in the colors of a photo if one is given."""
+
+    def style(path: Path, mask: Path | None = None) -> Style:
+        if is_style(path):
+            if mask or photo is not None:
+                raise ValueError(f"{path} is a style file; --style-mask and --keep-colors matched need style pictures")
+            return load_style(path, model)
+        _, picture = sized(path, "--style-size", look.style_size, model.config)
+        rgb = jnp.asarray(picture.rgb)
+        if photo is not None:
+            rgb = colors.match_colors(rgb, photo)
+        where = jnp.asarray(regions.read_style_mask(mask, (rgb.shape[0], rgb.shape[1]))) if mask else None
+        return encode_style(model, rgb, where)
+
+    masks = arguments.style_mask or [None] * len(paths)
+    named = [(files, [style(path) for path in files.styles]) for files in region_files(arguments)]
+    return Encoded([style(path, mask) for path, mask in zip(paths, masks, strict=True)], named)
+
+
+def paint(
+    arguments: Arguments, look: Preset, model: Model, encoded: Encoded | None, job: Job
+) -> tuple[images.Picture, str]:
+    """The stylized picture, with the content's alpha and colour profile, and the size of what it was made from."""
+    assert job.content is not None
+    picture, resized = sized(job.content, "--size", arguments.size, model.config)
+    photo, how = jnp.asarray(resized.rgb), options(arguments, look)
+    encoded = encoded or encode(arguments, look, model, job.styles, photo)
+
+    def finished(rgb: Array) -> images.Picture:
+        kept = colors.keep_chroma(rgb, photo) if arguments.keep_colors == "luminance" else rgb
+        return dataclasses.replace(resized, rgb=np.asarray(kept))
+
+    if encoded.regions:
+        rest = Region(None, encoded.styles, how["weights"])
+        rgb = regions.paint_regions(model, photo, encoded.regions, rest, arguments.region_alpha, look)
+    elif arguments.steps:
+        rgb = photo
+        for level, alpha in zip(look.levels, look.alpha, strict=True):
+            rgb = stylize(model, rgb, encoded.styles, (level,), alpha, **how)
+            images.write(job.output.with_suffix(f".level{level}{job.output.suffix}"), finished(rgb))
+    else:
+        rgb = stylize(model, photo, encoded.styles, look.levels, look.alpha, **how)
+    return finished(rgb), picture.size
+
+
+def paint_texture(arguments: Arguments, look: Preset, model: Model, styles: list[Style]) -> tuple[images.Picture, str]:
+    """A texture of the styles, out of noise, and its size."""
+    side = arguments.size or 512
+    check_memory("a texture", "--size", side, side, model.config)
+    key = jax.random.key(arguments.seed)
+    texture = synthesize(model, styles, (side, side), key, look.levels, look.alpha, **options(arguments, look))
+    return images.Picture(np.asarray(texture)), f"{side}x{side}"
 
 
 def paint_compatibly(arguments: Arguments, look: Preset, model: Model, job: Job) -> tuple[images.Picture, str]:
@@ -195,35 +202,31 @@ def paint_compatibly(arguments: Arguments, look: Preset, model: Model, job: Job)
     return dataclasses.replace(resized, rgb=np.asarray(rgb)[:height, :width], alpha=alpha), picture.size
 
 
-def report(arguments: Arguments, look: Preset, job: Job, before: str, after: str, seconds: float) -> str:
-    """One line about a picture that is done."""
-    source, styles = job.content or "noise", " + ".join(path.name for path in job.styles)
+def tell(arguments: Arguments, look: Preset, job: Job, before: str, after: str, seconds: float) -> None:
+    """Prints one line about a picture that is done, on stderr if the picture itself is on standard output."""
+    record = {
+        "content": str(job.content) if job.content else None,
+        "content_size": before,
+        "styles": [str(path) for path in job.styles],
+        "regions": [list(words) for words in arguments.region],
+        "output": str(job.output),
+        "output_size": after,
+        "model": arguments.model,
+        "levels": look.levels,
+        "alpha": look.alpha,
+        "transform": look.transform,
+        "shrinkage": look.shrinkage,
+        "seconds": round(seconds, 3),
+    }
+    line = json.dumps(record) if arguments.json else sentence_about(arguments, look, job, before, after, seconds)
+    tqdm.write(line, file=sys.stderr if str(job.output) == "-" else sys.stdout)
+
+
+def sentence_about(arguments: Arguments, look: Preset, job: Job, before: str, after: str, seconds: float) -> str:
+    """What was done, for people."""
+    source, styles = job.content or "noise", " + ".join(path.name for path in job.styles) or "its regions' styles"
     levels = " ".join(f"{level}:{alpha:g}" for level, alpha in zip(look.levels, look.alpha, strict=True))
     return (
         f"{source} ({before}) in the manner of {styles} -> {job.output} ({after}): "
         f"model {arguments.model}, {look.transform} at levels {levels}, {seconds:.1f} s"
     )
-
-
-def encode(path: Path, model: Model, look: Preset) -> Style:
-    """The moments of a style picture, or those in a style file."""
-    if is_style(path):
-        return load_style(path, model)
-    _, picture = sized(path, "--style-size", look.style_size, model.config)
-    return encode_style(model, jnp.asarray(picture.rgb))
-
-
-def paint(
-    arguments: Arguments, look: Preset, model: Model, styles: list[Style], content: Path | None
-) -> tuple[images.Picture, str]:
-    """The stylized picture, with the content's alpha and colour profile, and the size of what it was made from."""
-    how = options(arguments, look)
-    if content is None:
-        side = arguments.size or 512
-        check_memory("a texture", "--size", side, side, model.config)
-        key = jax.random.key(arguments.seed)
-        texture = synthesize(model, styles, (side, side), key, look.levels, look.alpha, **how)
-        return images.Picture(np.asarray(texture)), f"{side}x{side}"
-    picture, resized = sized(content, "--size", arguments.size, model.config)
-    rgb = stylize(model, jnp.asarray(resized.rgb), styles, look.levels, look.alpha, **how)
-    return dataclasses.replace(resized, rgb=np.asarray(rgb)), picture.size

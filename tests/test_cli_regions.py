@@ -1,0 +1,177 @@
+"""--region, --keep-colors, --steps, --json and standard streams on the command line."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import uwct
+from uwct import Region, images
+from uwct.cli import regions, stylize
+from uwct.presets import PRESETS
+
+COMMON = ["--content", "photo.jpg", "--model", "tiny.safetensors", "--levels", "2", "1", "--dtype", "float32"]
+
+
+def pixels(path):
+    return np.asarray(Image.open(path).convert("RGB"), np.float32)
+
+
+def run(output, *words):
+    stylize.main([*COMMON, "--output", output, *words])
+    return pixels(output)
+
+
+@pytest.fixture
+def masks(folder):
+    """The left third, of another size than the photo; and all thirds in colors."""
+    left = np.uint8(255 * (np.arange(66) < 22))[None].repeat(42, 0)
+    Image.fromarray(left).save("left.png")
+    colors = np.uint8([[255, 0, 0], [0, 255, 0], [0, 0, 255]]).repeat(22, 0)[None].repeat(42, 0)
+    Image.fromarray(colors).save("labels.png")
+    return folder
+
+
+def test_a_part_takes_a_style_and_the_rest_another_or_none(masks, tiny_model):
+    photo, style, other = (images.read(name).rgb for name in ("photo.jpg", "a.png", "b.png"))
+    mask = regions.read_mask(Path("left.png"), (21, 33))
+    look = {"transform": uwct.monge, "shrinkage": PRESETS["paint"].shrinkage}
+
+    def expected(*parts):
+        found = uwct.stylize_regions(tiny_model, photo, [part.replace(alpha=0.4) for part in parts], (2, 1), **look)
+        return 255 * np.clip(found, 0, 1)
+
+    part = ("--style-size", "0", "--region", "left.png")
+    assert np.abs(run("x.png", *part, "a.png") - expected(Region(mask, style))).max() <= 1
+    both = run("x.png", *part, "a.png", "--style", "b.png")
+    assert np.abs(both - expected(Region(mask, style), Region(None, other))).max() <= 1
+    mixed = run("x.png", *part, "a.png:1", "b.png:3", "--style", "b.png")
+    assert np.abs(mixed - expected(Region(mask, [style, other], [1, 3]), Region(None, other))).max() <= 1
+    kept = run("x.png", *part, "--style", "b.png")
+    assert np.abs(kept - expected(Region(mask), Region(None, other))).max() <= 1
+    assert np.abs(kept[:, :9] - 255 * photo[:, :9]).max() <= 1
+
+
+def test_a_label_picture_gives_a_region_a_color(masks):
+    by_mask = run("x.png", "--region", "left.png", "a.png", "--style", "b.png")
+    by_color = run("y.png", "--region", "labels.png:ff0000", "a.png", "--style", "b.png")
+    assert np.abs(by_mask - by_color).max() <= 1
+    parts = ["--region", "labels.png:FF0000", "a.png", "--region", "labels.png:00ff00", "b.png:2", "a.png:1"]
+    third = run("z.png", *parts, "--region", "labels.png:0000ff")[:, 26:]
+    assert np.abs(third - pixels("photo.jpg")[:, 26:]).max() <= 1
+
+
+def test_a_regions_alpha_is_a_factor(masks):
+    none = run("x.png", "--region", "left.png", "a.png", "--region-alpha", "0", "--style", "b.png")
+    full = run("y.png", "--region", "left.png", "a.png", "--region-alpha", "1", "--style", "b.png")
+    default = run("z.png", "--region", "left.png", "a.png", "--style", "b.png")
+    assert np.abs(full - default).max() == 0
+    assert np.abs(none[:, :8] - full[:, :8]).mean() > 3
+
+
+def test_masks_are_grey_or_one_color(masks):
+    np.testing.assert_allclose(regions.read_mask(Path("left.png"), (42, 66))[:, [0, 21, 22, 65]][0], [1, 1, 0, 0])
+    green = regions.read_mask(Path("labels.png"), (42, 66), "00ff00")
+    np.testing.assert_allclose(green[0, [21, 22, 43, 44]], [0, 1, 1, 0])
+    Image.open("labels.png").save("labels.jpg", quality=90, subsampling=0)
+    assert np.abs(regions.read_mask(Path("labels.jpg"), (42, 66), "00ff00") - green).mean() < 0.1
+
+
+def test_the_chroma_is_the_photos(folder):
+    photo, stylized = pixels("photo.jpg"), run("x.png", "--style", "a.png")
+    kept = run("y.png", "--style", "a.png", "--keep-colors", "luminance")
+    chroma = [
+        np.asarray(Image.fromarray(np.uint8(x)).convert("YCbCr"), float)[..., 1:] for x in (photo, stylized, kept)
+    ]
+    assert np.abs(chroma[2] - chroma[0]).mean() < 0.3 * np.abs(chroma[1] - chroma[0]).mean()
+
+
+def test_a_style_is_matched_to_the_photo_first(folder, tiny_model):
+    found = run("out.png", "--style", "a.png", "--keep-colors", "matched", "--style-size", "0")
+    photo, style = (images.read(name).rgb for name in ("photo.jpg", "a.png"))
+    matched = uwct.encode_style(tiny_model, uwct.match_colors(style, photo))
+    preset = PRESETS["paint"]
+    expected = uwct.stylize(tiny_model, photo, matched, (2, 1), 0.4, transform=uwct.monge, shrinkage=preset.shrinkage)
+    assert np.abs(found - 255 * np.clip(expected, 0, 1)).max() <= 1
+
+
+def test_steps_are_the_levels_in_turn(folder):
+    whole = run("out.png", "--style", "a.png")
+    assert (run("out.png", "--style", "a.png", "--steps") == whole).all()
+    assert (pixels("out.level1.png") == whole).all()
+    first = run("x.png", "--style", "a.png", "--levels", "2")
+    assert (pixels("out.level2.png") == first).all()
+
+
+def test_json_says_what_was_done(folder, capsys):
+    run("out.png", "--style", "a.png", "--json", "--alpha", "0.5")
+    (line,) = capsys.readouterr().out.splitlines()
+    record = json.loads(line)
+    assert record["content"] == "photo.jpg"
+    assert record["styles"] == ["a.png"]
+    assert record["output"] == "out.png"
+    assert record["output_size"] == "33x21"
+    assert record["levels"] == [2, 1]
+    assert record["alpha"] == [0.5, 0.5]
+    assert record["seconds"] > 0
+
+
+def test_standard_input_and_output(folder):
+    expected = run("out.png", "--style", "a.png")
+    words = [*COMMON, "--style", "a.png", "--output", "-"]
+    words[1] = "-"
+    result = subprocess.run(
+        [sys.executable, "-m", "uwct", "stylize", *words],
+        input=Path("photo.jpg").read_bytes(),
+        capture_output=True,
+        check=True,
+        env={**os.environ, "JAX_ENABLE_COMPILATION_CACHE": "0"},
+    )
+    assert np.abs(pixels(io.BytesIO(result.stdout)) - expected).max() <= 1
+    assert b"in the manner of a.png -> -" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--region", "left.png"], "no --region has a style, nor is there a --style"),
+        (["--region", "none.png", "a.png"], "there is no picture none.png"),
+        (["--region", "left.png", "none.png"], "there is no picture none.png"),
+        (["--region", "left.png", "a.png:0"], "must not all be 0"),
+        (["--region", "left.png", "a.png", "--region-alpha", "1", "1"], "1 --region need as many numbers"),
+        (
+            ["--region", "left.png", "a.png", "--region-alpha", "1.5"],
+            "--region-alpha must lie between 0 and 1",
+        ),
+        (["--style", "a.png", "--region-alpha", "1"], "--region-alpha needs a --region"),
+        (["--region", "left.png", "a.png", "--tile", "64"], "--region needs the picture whole"),
+        (["--region", "left.png", "a.png", "--steps"], "--steps does not go with --region"),
+        (["--style", "a.png", "--style-mask", "left.png", "left.png"], "--style-mask needs one mask for each of 1"),
+        (["--style", "a.png", "--keep-colors", "luminance", "--compat", "floor"], "goes with neither"),
+        (["--style", "a.png", "--json", "--output", "-"], "--json would be mixed with the picture"),
+        (["--region", "left.png", "a.png", "--output", "left.png"], "--output would overwrite left.png"),
+    ],
+)
+def test_bad_input_is_one_sentence(masks, capsys, words, sentence):
+    before = sorted(masks.iterdir())
+    with pytest.raises(SystemExit) as stop:
+        stylize.main([*COMMON, *words])
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert sentence in error
+    assert len(error.splitlines()) == 1
+    assert sorted(masks.iterdir()) == before
+
+
+def test_masks_of_the_whole_picture_and_of_nothing(masks):
+    Image.new("L", (5, 5), 255).save("all.png")
+    Image.new("L", (5, 5), 0).save("nothing.png")
+    whole = run("x.png", "--style", "a.png")
+    assert np.abs(run("y.png", "--region", "all.png", "a.png") - whole).max() <= 1
+    assert np.abs(run("z.png", "--region", "nothing.png", "b.png", "--style", "a.png") - whole).max() <= 1

@@ -1,0 +1,154 @@
+"""`uwct style`: styles as small files."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated
+
+import jax.numpy as jnp
+import numpy as np
+import tyro
+
+from uwct import images
+from uwct.cli.cache import use_compilation_cache
+from uwct.cli.dtypes import dtype_for
+from uwct.cli.errors import one_sentence
+from uwct.cli.look import NUMBERS
+from uwct.cli.plan import check_outputs
+from uwct.cli.regions import read_style_mask
+from uwct.cli.sizes import check_size, sized
+from uwct.model import load, read_file
+from uwct.styles import is_style, load_style, mix_styles, save_style
+from uwct.transfer import encode_style
+
+HELP = """Keep styles as small files, to use as --style, to mix, and to share without the painting.
+
+A style file (.safetensors) holds the mean and the covariance of what the network sees in a painting, at each of the
+five levels. It fits the model that made it, and no other.
+
+Examples:
+  uwct style save examples/styles/strokes.jpg --output strokes.safetensors
+  uwct style save examples/styles/waves.jpg --output waves.safetensors
+  uwct style mix strokes.safetensors waves.safetensors --weights 0.7 0.3 --output both.safetensors
+  uwct style info both.safetensors"""
+
+Output = Annotated[Path, tyro.conf.arg(metavar="PATH")]
+
+
+@dataclasses.dataclass(frozen=True)
+class Save:
+    """Make a style file of a picture."""
+
+    picture: Annotated[Path, tyro.conf.Positional]
+    """The picture: JPEG, PNG, WebP, TIFF, GIF or BMP."""
+    output: Output
+    """The style file to write; it must end in .safetensors."""
+    style_size: int = 512
+    """Long side in pixels to which the picture is resized; larger makes its patterns larger; 0 keeps it as it is."""
+    style_mask: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """A grey picture: only where it is white does the style count."""
+    model: str = "vgg16"
+    """The networks that the style is for: vgg16 or small, which come with this program, or a model file."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Mix:
+    """Make one style file of several, between them."""
+
+    files: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Style files of one model."""
+    output: Output
+    """The style file to write; it must end in .safetensors."""
+    weights: Annotated[tuple[float, ...], tyro.conf.arg(metavar=NUMBERS)] = ()
+    """Each file's share, one number a file, normalised to sum 1; equal by default."""
+    model: str = "vgg16"
+    """The networks that the styles are for."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Info:
+    """Say what a style file holds."""
+
+    file: Annotated[Path, tyro.conf.Positional]
+    """A style file."""
+
+
+def main(argv: list[str] | None = None, prog: str = "uwct style") -> None:
+    """Saves, mixes or describes, as the help says."""
+    commands = (
+        Annotated[Save, tyro.conf.subcommand("save")]
+        | Annotated[Mix, tyro.conf.subcommand("mix")]
+        | Annotated[Info, tyro.conf.subcommand("info")]
+    )
+    asked: Save | Mix | Info = tyro.cli(commands, args=argv, prog=prog, description=HELP)
+    with one_sentence():
+        if isinstance(asked, Save):
+            use_compilation_cache()
+            save_picture(asked)
+        elif isinstance(asked, Mix):
+            mix_files(asked)
+        else:
+            print("\n".join(description(asked.file)))
+
+
+def check_output(output: Path, inputs: tuple[Path, ...]) -> None:
+    """Raises ValueError or OSError for an output that cannot be a style file."""
+    if not is_style(output):
+        raise ValueError(f"{output} must end in .safetensors")
+    images.check_folder(output.parent)
+    check_outputs([output], inputs)
+
+
+def save_picture(asked: Save) -> None:
+    """Writes the style of a picture."""
+    check_size("--style-size", asked.style_size)
+    check_output(asked.output, (asked.picture, *((asked.style_mask,) if asked.style_mask else ())))
+    model = load(asked.model, dtype=dtype_for("auto"))
+    _, picture = sized(asked.picture, "--style-size", asked.style_size, model.config)
+    rgb = jnp.asarray(picture.rgb)
+    shape = rgb.shape[0], rgb.shape[1]
+    mask = jnp.asarray(read_style_mask(asked.style_mask, shape)) if asked.style_mask else None
+    save_style(encode_style(model, rgb, mask), asked.output, model)
+    print(f"{asked.picture} ({picture.size}) -> {asked.output}: {size(asked.output)}")
+
+
+def mix_files(asked: Mix) -> None:
+    """Writes the mixture of style files."""
+    if not asked.files:
+        raise ValueError("name style files to mix")
+    weights = asked.weights or (1.0,) * len(asked.files)
+    if len(weights) != len(asked.files):
+        raise ValueError(f"{len(asked.files)} styles need as many --weights, not {len(weights)}")
+    if min(weights, default=0) < 0 or not 0 < sum(weights) < np.inf:
+        raise ValueError(f"--weights must not be negative, nor all 0, not {list(weights)}")
+    check_output(asked.output, asked.files)
+    model = load(asked.model)
+    save_style(mix_styles([load_style(path, model) for path in asked.files], weights), asked.output, model)
+    print(f"{' + '.join(map(str, asked.files))} -> {asked.output}: {size(asked.output)}")
+
+
+def description(path: Path) -> list[str]:
+    """What a style file holds, in lines; raises ValueError for another file, FileNotFoundError for none."""
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no style file {path}")
+    tensors, metadata = read_file(path)
+    try:
+        made = json.loads(metadata["style"])
+        levels = {
+            level: tensors[f"level{level}/scatter"].shape[0]
+            for level in range(1, 6)
+            if f"level{level}/scatter" in tensors
+        }
+        lines = [f"a style for {made['backbone']}, encoder {made['encoder']}; {size(path)}"]
+    except (KeyError, TypeError, IndexError, json.JSONDecodeError):
+        raise ValueError(f"{path} is not a style file") from None
+    for level, channels in levels.items():
+        weight, scatter = (tensors[f"level{level}/{part}"] for part in ("weight", "scatter"))
+        deviation = np.sqrt(np.trace(scatter) / max(float(weight) - 1, 1) / channels)
+        lines.append(f"level {level}: {channels} channels, {float(weight):.0f} pixels, deviation {deviation:.2f}")
+    return lines
+
+
+def size(path: Path) -> str:
+    """Of a file, for people."""
+    return f"{path.stat().st_size / 2**20:.1f} MiB"
