@@ -13,13 +13,14 @@ GALLERY = Path("examples/gallery")
 
 
 def main() -> None:
-    """Runs every stylize.py command of README that writes a .jpg, with its output in the gallery."""
+    """Runs every command of README that writes a .jpg here, with its output in the gallery."""
     GALLERY.mkdir(exist_ok=True)
     for command, name in re.findall(
-        r"^(python stylize.py .*) --output (\w+\.jpg)$", Path("README.md").read_text(), re.M
+        r"^(python stylize.py .*|uwct grid .*) --output (\w+\.jpg)$", Path("README.md").read_text(), re.M
     ):
-        words = [*shlex.split(command)[1:], "--output", str(GALLERY / name)]
-        subprocess.run([sys.executable, *words], check=True)
+        program, *words = shlex.split(command)
+        entry = ["-m", "uwct"] if program == "uwct" else []
+        subprocess.run([sys.executable, *entry, *words, "--output", str(GALLERY / name)], check=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Every command and every program in README and in the launchers' docstrings and help runs as it stands."""
 
 import ast
+import itertools
 import os
 import re
 import shlex
@@ -14,6 +15,7 @@ import pytest
 from conftest import picture
 from PIL import Image
 
+from uwct import encode_style, load, save_style
 from uwct.cli import evaluate, measure, stylize, train
 from uwct.presets import PRESETS
 
@@ -93,8 +95,17 @@ def clone(tmp_path):
     return tmp_path
 
 
+@pytest.fixture(scope="session")
+def style_file(tmp_path_factory):
+    """A style of the default model, for the commands that use what the one before wrote."""
+    path = tmp_path_factory.mktemp("style") / "style.safetensors"
+    model = load("vgg16")
+    save_style(encode_style(model, picture(64, 64)), path, model)
+    return path
+
+
 @pytest.mark.parametrize("command", documented_commands())
-def test_documented_commands_run(command, clone, environment):
+def test_documented_commands_run(command, clone, environment, style_file):
     words = shlex.split(command, comments=True)
     entry = [sys.executable, "-m", "uwct"] if words[0] == "uwct" else [sys.executable]
     words = words[1:]
@@ -104,6 +115,9 @@ def test_documented_commands_run(command, clone, environment):
         words += BENCHMARK[words[0]].split()
     if "measure" in words:
         words += ["--count", "1", "--crop", "32"]
+    for option, word in itertools.pairwise(words):
+        if word in ("strokes.safetensors", "waves.safetensors", "both.safetensors") and option != "--output":
+            shutil.copy(style_file, clone / word)
     before = set(clone.rglob("*"))
     result = subprocess.run([*entry, *words], cwd=clone, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr

@@ -100,6 +100,17 @@ def test_one_compilation_serves_all_strengths_weights_and_pictures_of_a_shape(ti
     assert caplog.records
 
 
+def test_without_seams_a_shifted_noise_gives_the_shifted_texture(tiny_model):
+    """By multiples of the stride, which is what wrapping means; with reflection it does not."""
+    noise, styles = picture(32, 48, 5), encode_style(tiny_model, jnp.asarray(STYLE))
+    for padding, same in (("wrap", True), ("reflect", False)):
+        straight = stylize(tiny_model, noise, styles, (3, 1), 0.9, padding=padding)
+        shifted = stylize(tiny_model, np.roll(noise, (8, 12), (0, 1)), styles, (3, 1), 0.9, padding=padding)
+        assert (np.abs(np.roll(straight, (8, 12), (0, 1)) - shifted).max() < 2e-3) == same
+    with pytest.raises(ValueError, match="without seams at level 3, sides must be multiples of 4 pixels"):
+        synthesize(tiny_model, styles, (30, 32), jax.random.key(0), (3,), padding="wrap")
+
+
 @pytest.mark.parametrize("level", [1, 2])
 def test_decoding_mapped_features_is_mapping_then_decoding(tiny_model, rng, level):
     """Large features, whose map becomes part of the decoder, and small ones, whose map does not."""

@@ -1,5 +1,6 @@
 """Universal style transfer by whitening and coloring transforms (Li et al., NIPS 2017), as pure functions in JAX."""
 
+from uwct.augment import augment
 from uwct.colors import keep_chroma, match_colors
 from uwct.model import load
 from uwct.regions import Region, stylize_regions
@@ -11,6 +12,7 @@ from uwct.transforms import adain, color, monge, wct, whiten
 __all__ = [
     "Region",
     "adain",
+    "augment",
     "color",
     "encode_style",
     "keep_chroma",

@@ -18,6 +18,7 @@ from jax import Array
 
 from uwct.affine import Affine, fold, mix
 from uwct.config import LEVELS
+from uwct.layers import Padding
 from uwct.model import Model
 from uwct.statistics import Moments, moments, shrink
 from uwct.transforms import wct
@@ -78,6 +79,7 @@ def stylize(
     transform: Transform = wct,
     shrinkage: float | Array = 0.0,
     precision: Precision = "float32",
+    padding: Padding = "reflect",
 ) -> Array:
     """Gives a content the style of one or several pictures (Li et al. 2017, section 3.3).
 
@@ -95,6 +97,8 @@ def stylize(
       shrinkage: how far all covariances are drawn towards a multiple of I first, in [0, 1] (see `statistics.shrink`);
         0 is the paper, more keeps plain surfaces plain.
       precision: of statistics, eigendecomposition and map, "float32" or "float64"; networks compute in `model.dtype`.
+      padding: what the networks see beyond the border, "reflect" or "wrap"; with "wrap" the result can be laid out as
+        tiles without seams, and its sides must be multiples of 2^(level-1).
 
     Raises:
       ValueError: a level that the model cannot decode, or arguments whose numbers or shapes do not fit.
@@ -110,7 +114,7 @@ def stylize(
             targets = [s.moments[level] for s in styles]
             picture, healthy = stylize_level(
                 model, picture, targets, shares, strength, shrinkage,
-                level=level, transform=transform, precision=precision,
+                level=level, transform=transform, precision=precision, padding=padding,
             )  # fmt: skip
             health.append((level, healthy))
     check_health(health)
@@ -151,14 +155,17 @@ def stylize_level(
     level: int,
     transform: Transform = wct,
     precision: Precision = "float32",
+    padding: Padding = "reflect",
 ) -> tuple[Array, tuple[Array, ...]]:
     """One level of `stylize`: (picture, whether the styles, the content's moments, the map and it are finite)."""
     height, width = picture.shape[-3:-1]
+    if padding == "wrap" and (height % stride(level) or width % stride(level)):
+        raise ValueError(f"without seams at level {level}, sides must be multiples of {stride(level)} pixels")
     padded, pixels = pad_to_stride(picture, level)
-    features = model.encode(padded, level)[-1]
+    features = model.encode(padded, level, padding=padding)[-1]
     content = moments(exact(features, precision), pool(pixels, level))
     affine = level_map(content, styles, weights, alpha, shrinkage, transform=transform)
-    output = decode_mapped(model, affine, features, level)[..., :height, :width, :].astype(jnp.float32)
+    output = decode_mapped(model, affine, features, level, padding)[..., :height, :width, :].astype(jnp.float32)
     return output, tuple(finite(part) for part in (styles, content, affine, output))
 
 
@@ -177,7 +184,7 @@ def level_map(
     return mix([transform(narrow, shrink(style, shrinkage)) for style in styles], weights).blend(alpha)
 
 
-def decode_mapped(model: Model, affine: Affine, features: Array, level: int) -> Array:
+def decode_mapped(model: Model, affine: Affine, features: Array, level: int, padding: Padding = "reflect") -> Array:
     """Decodes mapped features; the map is part of the first convolution where that is exact and saves work.
 
     At level 1, whose decoder is one convolution to three channels, that saves more than 16 bits do.
@@ -188,10 +195,10 @@ def decode_mapped(model: Model, affine: Affine, features: Array, level: int) -> 
     pixels, outputs = features.shape[-3] * features.shape[-2], layer["bias"].shape[0]
     in_float32 = model.dtype == "float32" == affine.matrix.dtype
     if not in_float32 or features.ndim > 3 or pixels < 9 * outputs:
-        return model.decode(affine.apply(features), level)
+        return model.decode(affine.apply(features), level, padding=padding)
     kernel, bias = fold(layer["kernel"], layer["bias"], affine)
     folded = {**model.params[decoder], first: {"kernel": kernel, "bias": bias}}
-    return model.replace(params={**model.params, decoder: folded}).decode(features, level)
+    return model.replace(params={**model.params, decoder: folded}).decode(features, level, padding=padding)
 
 
 @jax.jit
@@ -212,17 +219,18 @@ def synthesize(
     weights: Sequence[float] | Array | None = None,
     transform: Transform = wct,
     shrinkage: float | Array = 0.0,
+    padding: Padding = "reflect",
 ) -> Array:
     """A texture `[H, W, 3]` of a style: uniform noise, stylized `passes` times (Li et al. 2017, section 4.2).
 
-    `shape` is (H, W) in pixels and `key` a JAX random key; the other arguments and errors are those of `stylize`.
+    `shape` is (H, W) in pixels and `key` a JAX random key; the other arguments and errors are those of `stylize`:
+    `padding="wrap"` makes a texture that can be laid out as tiles without seams.
     """
     styles = encode_styles(model, style)
     picture = jax.random.uniform(key, (*shape, 3))
+    how: dict[str, Any] = {"transform": transform, "shrinkage": shrinkage, "padding": padding}
     for _ in range(passes):
-        picture = stylize(
-            model, picture, styles, levels, alpha, weights=weights, transform=transform, shrinkage=shrinkage
-        )
+        picture = stylize(model, picture, styles, levels, alpha, weights=weights, **how)
     return picture
 
 

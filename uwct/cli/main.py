@@ -8,6 +8,8 @@ Style transfer from any picture to any photo, without training per style.
 
   uwct stylize   paint a photo in the manner of any picture, or make a texture of it
   uwct style     keep styles as small files, and mix them
+  uwct grid      lay results of many settings out in one picture
+  uwct augment   make a data set of pictures in random styles
   uwct evaluate  measure how near stylized pictures are to their styles and contents
   uwct train     train the networks' decoders, or a narrower network, on photographs
   uwct convert   make a model file of weights that other programs wrote
@@ -25,6 +27,10 @@ def main() -> None:
         from uwct.cli.stylize import main as run
     elif command == "style":
         from uwct.cli.style import main as run
+    elif command == "grid":
+        from uwct.cli.grid import main as run
+    elif command == "augment":
+        from uwct.cli.augment import main as run
     elif command == "evaluate":
         from uwct.cli.evaluate import main as run
     elif command == "train":

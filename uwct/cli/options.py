@@ -55,6 +55,9 @@ class Arguments:
     """Make a texture of the style out of random noise, without any photo."""
     seed: int = 0
     """The seed of that noise: the same seed gives the same texture."""
+    seamless: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Make a texture whose copies fit together without seams, above and beside each other; --size must be a multiple
+    of 16 (with level 5; of 8 with level 4, and so on)."""
     model: str = "vgg16"
     """The networks: vgg16 or small (faster), which come with this program, or a model file that train.py wrote."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
@@ -92,6 +95,8 @@ def check(arguments: Arguments) -> None:
         raise ValueError(f"--seed must lie between 0 and 2^32, not {arguments.seed}")
     if arguments.texture == (arguments.content is not None):
         raise ValueError("give either --content or --texture")
+    if arguments.seamless and not arguments.texture:
+        raise ValueError("--seamless needs --texture")
     if arguments.style_mask and (len(arguments.style_mask) != len(styles) or any(path.is_dir() for path in styles)):
         raise ValueError(f"--style-mask needs one mask for each of {len(styles)} style pictures")
     if arguments.region:

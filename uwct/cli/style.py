@@ -5,21 +5,19 @@ import json
 from pathlib import Path
 from typing import Annotated
 
-import jax.numpy as jnp
 import numpy as np
 import tyro
 
 from uwct import images
 from uwct.cli.cache import use_compilation_cache
 from uwct.cli.dtypes import dtype_for
+from uwct.cli.encoding import encode_file
 from uwct.cli.errors import one_sentence
 from uwct.cli.look import NUMBERS
 from uwct.cli.plan import check_outputs
-from uwct.cli.regions import read_style_mask
-from uwct.cli.sizes import check_size, sized
+from uwct.cli.sizes import check_size
 from uwct.model import load, read_file
 from uwct.styles import is_style, load_style, mix_styles, save_style
-from uwct.transfer import encode_style
 
 HELP = """Keep styles as small files, to use as --style, to mix, and to share without the painting.
 
@@ -104,12 +102,8 @@ def save_picture(asked: Save) -> None:
     check_size("--style-size", asked.style_size)
     check_output(asked.output, (asked.picture, *((asked.style_mask,) if asked.style_mask else ())))
     model = load(asked.model, dtype=dtype_for("auto"))
-    _, picture = sized(asked.picture, "--style-size", asked.style_size, model.config)
-    rgb = jnp.asarray(picture.rgb)
-    shape = rgb.shape[0], rgb.shape[1]
-    mask = jnp.asarray(read_style_mask(asked.style_mask, shape)) if asked.style_mask else None
-    save_style(encode_style(model, rgb, mask), asked.output, model)
-    print(f"{asked.picture} ({picture.size}) -> {asked.output}: {size(asked.output)}")
+    save_style(encode_file(asked.picture, model, asked.style_size, asked.style_mask), asked.output, model)
+    print(f"{asked.picture} -> {asked.output}: {size(asked.output)}")
 
 
 def mix_files(asked: Mix) -> None:

@@ -19,16 +19,17 @@ from uwct import colors, compat, images
 from uwct.cli import regions
 from uwct.cli.cache import use_compilation_cache
 from uwct.cli.dtypes import dtype_for
+from uwct.cli.encoding import encode_file
 from uwct.cli.errors import FAULTS, fail_partly, one_sentence, sentence
 from uwct.cli.large import paint_in_windows
 from uwct.cli.options import Arguments, check, needs_whole, region_files, style_paths
 from uwct.cli.plan import Job, plan
 from uwct.cli.sizes import check_memory, check_tile, sized, window_for
+from uwct.layers import Padding
 from uwct.model import Model, load
 from uwct.presets import TRANSFORMS, Preset
 from uwct.regions import Region
-from uwct.styles import is_style, load_style
-from uwct.transfer import Style, encode_style, stylize, synthesize
+from uwct.transfer import Style, stylize, synthesize
 
 HELP = """Paint a photo in the manner of any picture.
 
@@ -137,21 +138,13 @@ def encode(
 ) -> Encoded:
     """The styles of files, of style pictures in the colors of a photo if one is given."""
 
-    def style(path: Path, mask: Path | None = None) -> Style:
-        if is_style(path):
-            if mask or photo is not None:
-                raise ValueError(f"{path} is a style file; --style-mask and --keep-colors matched need style pictures")
-            return load_style(path, model)
-        _, picture = sized(path, "--style-size", look.style_size, model.config)
-        rgb = jnp.asarray(picture.rgb)
-        if photo is not None:
-            rgb = colors.match_colors(rgb, photo)
-        where = jnp.asarray(regions.read_style_mask(mask, (rgb.shape[0], rgb.shape[1]))) if mask else None
-        return encode_style(model, rgb, where)
-
     masks = arguments.style_mask or [None] * len(paths)
-    named = [(files, [style(path) for path in files.styles]) for files in region_files(arguments)]
-    return Encoded([style(path, mask) for path, mask in zip(paths, masks, strict=True)], named)
+    named = [
+        (files, [encode_file(path, model, look.style_size, None, photo) for path in files.styles])
+        for files in region_files(arguments)
+    ]
+    styles = [encode_file(path, model, look.style_size, mask, photo) for path, mask in zip(paths, masks, strict=True)]
+    return Encoded(styles, named)
 
 
 def paint(
@@ -185,7 +178,9 @@ def paint_texture(arguments: Arguments, look: Preset, model: Model, styles: list
     side = arguments.size or 512
     check_memory("a texture", "--size", side, side, model.config)
     key = jax.random.key(arguments.seed)
-    texture = synthesize(model, styles, (side, side), key, look.levels, look.alpha, **options(arguments, look))
+    padding: Padding = "wrap" if arguments.seamless else "reflect"
+    how = options(arguments, look) | {"padding": padding}
+    texture = synthesize(model, styles, (side, side), key, look.levels, look.alpha, **how)
     return images.Picture(np.asarray(texture)), f"{side}x{side}"
 
 

@@ -1,0 +1,108 @@
+"""`uwct augment`: the same files however the work is spread, and every one what its manifest says."""
+
+import json
+import shlex
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import picture
+from PIL import Image
+
+import uwct
+from uwct import images
+from uwct.cli import augment
+
+
+@pytest.fixture
+def data(folder):
+    """Four pictures in two folders, two styles."""
+    for name, seed in (("cats/1.png", 1), ("cats/2.png", 2), ("dogs/1.png", 3), ("dogs/deep/9.bmp", 4)):
+        path = Path("in", name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.uint8(255 * picture(24, 30, seed))).save(path)
+    Path("styles").mkdir()
+    for name in "ab":
+        Path(f"{name}.png").rename(f"styles/{name}.png")
+    return folder
+
+
+def run(words):
+    augment.main([*shlex.split(words), "--styles", "styles", "--model", "tiny.safetensors", "--levels", "1", "2"])
+
+
+def files(name):
+    return {p.relative_to(name): p.read_bytes() for p in Path(name).rglob("*") if p.is_file() and p.suffix != ".jsonl"}
+
+
+def records(name):
+    return [json.loads(line) for path in sorted(Path(name).glob("*.jsonl")) for line in path.read_text().splitlines()]
+
+
+def test_any_number_of_processes_writes_the_same_files(data):
+    run("in one --per-image 2 --seed 5")
+    assert set(map(str, files("one"))) == {
+        f"{name}_{i}.{suffix}"
+        for name, suffix in (("cats/1", "png"), ("cats/2", "png"), ("dogs/1", "png"), ("dogs/deep/9", "bmp.png"))
+        for i in range(2)
+    }
+    for part in range(3):
+        run(f"in three --per-image 2 --seed 5 --shard {part}/3")
+    assert files("three") == files("one")
+    run("in other --per-image 2 --seed 6")
+    assert files("other") != files("one")
+
+
+def test_every_file_is_what_the_manifest_says(data, tiny_model):
+    run("in out --per-image 2 --dtype float32 --alpha 0.2 0.9")
+    said = records("out")
+    assert {record["output"] for record in said} == {str(Path("out", name)) for name in files("out")}
+    assert len({record["style"] for record in said}) == 2
+    for record in said:
+        assert 0.2 <= record["alpha"] <= 0.9
+        content, style = (jnp.asarray(images.read(record[key]).rgb) for key in ("source", "style"))
+        sized = images.resize(images.Picture(np.asarray(style)), images.fitted(style.shape[:2], 512)).rgb
+        how = {"transform": uwct.monge, "shrinkage": 0.3}
+        expected = uwct.stylize(tiny_model, content, jnp.asarray(sized), (2, 1), record["alpha"], **how)
+        found = np.asarray(Image.open(record["output"]), float)
+        assert np.abs(found - 255 * np.clip(expected, 0, 1)).max() <= 1.5
+
+
+def test_what_is_done_is_not_done_again_and_bad_pictures_are_passed_over(data, capsys):
+    Path("in/cats/bad.png").write_bytes(b"no picture")
+    with pytest.raises(SystemExit) as stop:
+        run("in out")
+    assert stop.value.code == 1
+    assert "in/cats/bad.png is not a picture" in capsys.readouterr().err
+    before = files("out")
+    Path("in/cats/bad.png").unlink()
+    Path("out/cats/1_0.png").unlink()
+    times = {path: path.stat().st_mtime_ns for path in Path("out").rglob("*.png")}
+    run("in out")
+    assert files("out") == before
+    assert all(path.stat().st_mtime_ns == time for path, time in times.items())
+    assert len(records("out")) == 5
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("none out", "there is no folder none"),
+        ("in in/out", "in/out must lie outside in"),
+        ("in out --per-image 0", "--per-image must be at least 1"),
+        ("in out --alpha 0.9 0.2", "--alpha must be two numbers from 0 to 1, the smaller first"),
+        ("in out --shard 2/2", "--shard must be I/N"),
+        ("in out --shard half", "--shard must be I/N"),
+        ("in out --shrinkage 2", "--shrinkage must lie between 0 and 1"),
+        ("in out --styles in/none", "there is no folder in/none"),
+    ],
+)
+def test_bad_input_is_one_sentence(data, capsys, words, sentence):
+    with pytest.raises(SystemExit) as stop:
+        augment.main(["--styles", "styles", "--model", "tiny.safetensors", *shlex.split(words)])
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert sentence in error
+    assert len(error.splitlines()) == 1
+    assert not files("out")

@@ -1,0 +1,68 @@
+"""`uwct grid`: its cells are the pictures that `stylize` makes."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from uwct import images
+from uwct.cli import grid, stylize
+from uwct.cli.grid import corner_weights
+from uwct.contact_sheet import FONT_SIZE, GAP
+
+LOOK = ["--model", "tiny.safetensors", "--levels", "2", "1", "--dtype", "float32", "--size", "33"]
+
+
+def cell(path, row, column):
+    """A cell of a sheet of cells of 33 pixels."""
+    line = FONT_SIZE + GAP
+    top, left = line + GAP + row * (33 + line + GAP) + line + 6, GAP + column * (33 + GAP)
+    return np.asarray(Image.open(path), float)[top : top + 21, left : left + 33]
+
+
+def painted(*words):
+    stylize.main(["--content", "photo.jpg", "--output", "out.png", *LOOK, *words])
+    return np.asarray(Image.open("out.png"), float)
+
+
+def run(*words):
+    grid.main(["--contents", "photo.jpg", "--output", "grid.png", *LOOK, *words])
+
+
+def test_styles_make_columns_and_photos_rows(folder):
+    run("--contents", "photo.jpg", "b.png", "--styles", "a.png", "b.png")
+    photo = 255 * images.read("photo.jpg").rgb
+    assert np.abs(cell("grid.png", 0, 0) - photo).max() <= 1
+    assert np.abs(cell("grid.png", 0, 2) - painted("--style", "b.png")).max() <= 1
+
+
+def test_strengths_are_levels_alone_times_alphas(folder):
+    run("--of", "strengths", "--styles", "a.png", "--steps", "3")
+    expected = painted("--style", "a.png", "--levels", "1", "--alpha", "0.5")
+    assert np.abs(cell("grid.png", 1, 1) - expected).max() <= 1
+
+
+def test_mixtures_run_from_end_to_end(folder):
+    run("--of", "mixtures", "--styles", "a.png", "b.png", "--steps", "3")
+    expected = painted("--style", "a.png", "b.png", "--style-weights", "1", "1")
+    assert np.abs(cell("grid.png", 0, 1) - expected).max() <= 1
+    four = corner_weights(4, 3)
+    np.testing.assert_allclose(four[[0, 0, 2, 2], [0, 2, 0, 2]], np.eye(4))
+    np.testing.assert_allclose(four[1, 1], [0.25] * 4)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--styles", "a.png", "--of", "mixtures"], "one photo and two or four styles, not 1 and 1"),
+        (["--styles", "a.png", "b.png", "--of", "strengths"], "one photo and one style, not 1 and 2"),
+        (["--styles", "a.png", "--steps", "1"], "--steps must lie between 2 and 20"),
+        (["--styles", "none.png"], "there is no picture none.png"),
+        (["--styles", "a.png", "--output", "a.png"], "--output would overwrite a.png"),
+        (["--styles", "a.png", "--size", "0"], "--size must be at least 1"),
+    ],
+)
+def test_bad_input_is_one_sentence(folder, capsys, words, sentence):
+    with pytest.raises(SystemExit) as stop:
+        run(*words)
+    assert stop.value.code == 2
+    assert sentence in capsys.readouterr().err

@@ -1,0 +1,197 @@
+"""`uwct augment`: a data set of pictures in random styles."""
+
+import dataclasses
+import json
+import re
+import zlib
+from pathlib import Path
+from typing import Annotated, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+from jax import Array
+from tqdm import tqdm
+
+from uwct import images
+from uwct.augment import augment, draw, stack_styles
+from uwct.cli.cache import use_compilation_cache
+from uwct.cli.dtypes import dtype_for
+from uwct.cli.encoding import encode_file
+from uwct.cli.errors import FAULTS, fail_partly, one_sentence, sentence
+from uwct.cli.sizes import check_memory, check_size, sized
+from uwct.model import Model, load
+from uwct.presets import TRANSFORMS
+from uwct.styles import is_style
+from uwct.transfer import Style
+from uwct.vgg import check_level
+
+HELP = """Make a data set of pictures in random styles, for training other networks.
+
+Networks that learn to recognise things lean on texture. Trained on pictures whose textures and colors are those of
+random paintings, they look at shapes more (Geirhos et al., ICLR 2019).
+
+Every picture of the folder IN, and of its subfolders, is written to OUT --per-image times, each time in one of the
+styles and of a strength drawn at random. The same seed gives the same files however the work is spread (--shard).
+Started again, the command goes on with what is missing. OUT/manifest-0-of-1.jsonl tells what was drawn.
+
+Example:
+  uwct augment photos stylized --styles paintings --per-image 2 --model small --size 256"""
+
+Folder = Annotated[Path, tyro.conf.Positional]
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """What the command was asked to do; the words under each field are its help."""
+
+    source: Annotated[Folder, tyro.conf.arg(name="in")]
+    """The folder of pictures."""
+    output: Annotated[Folder, tyro.conf.arg(name="out")]
+    """The folder to write to, which is made if need be; it gets the same subfolders."""
+    styles: Path
+    """The folder of style pictures and style files. All are held in memory: 2 MiB each with vgg16, 0.4 with small."""
+    per_image: int = 1
+    """How many stylized pictures to make of each."""
+    alpha: tuple[float, float] = (0.6, 1.0)
+    """The range of strengths, from 0 (as it is) to 1 (all style)."""
+    levels: Annotated[tuple[int, ...], tyro.conf.arg(metavar="LEVEL [LEVEL ...]")] = (4, 3, 2, 1)
+    """Which of the five levels to use; they always run from the deepest (5) to the shallowest (1)."""
+    transform: Literal["wct", "monge", "adain"] = "monge"
+    """How features take on the style's statistics."""
+    shrinkage: float = 0.3
+    """From 0 to 1: how much faint variation is kept from being blown up."""
+    size: int = 0
+    """Long side of the results in pixels; 0 keeps each picture's size. Each new size is compiled for."""
+    style_size: int = 512
+    """Long side in pixels to which the styles are resized; 0 keeps them as they are."""
+    seed: int = 0
+    """The seed of all that is drawn."""
+    shard: Annotated[str, tyro.conf.arg(metavar="I/N")] = "0/1"
+    """Do the I-th of N parts of the work, I from 0 to N - 1: one command a computer of a cluster."""
+    model: str = "vgg16"
+    """The networks: vgg16 or small (faster), or a model file."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """What the networks compute in; "auto" takes bfloat16 where this device is fast with it, else float32."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """A picture and what to write of it."""
+
+    source: Path
+    outputs: tuple[Path, ...]
+
+
+def main(argv: list[str] | None = None, prog: str = "uwct augment") -> None:
+    """Augments, as the help says."""
+    arguments = tyro.cli(Arguments, args=argv, prog=prog, description=HELP)
+    use_compilation_cache()
+    with one_sentence():
+        part, parts = check(arguments)
+        tasks = plan(arguments)[part::parts]
+        failures = run(arguments, tasks, arguments.output / f"manifest-{part}-of-{parts}.jsonl")
+    fail_partly(failures)
+
+
+def check(arguments: Arguments) -> tuple[int, int]:
+    """Which part of how many to do; raises ValueError for options that do not make sense."""
+    if arguments.per_image < 1:
+        raise ValueError(f"--per-image must be at least 1, not {arguments.per_image}")
+    low, high = arguments.alpha
+    if not 0 <= low <= high <= 1:
+        raise ValueError(f"--alpha must be two numbers from 0 to 1, the smaller first, not {low:g} {high:g}")
+    if not arguments.levels or len(set(arguments.levels)) != len(arguments.levels):
+        raise ValueError(f"--levels must name levels, each once, not {list(arguments.levels)}")
+    for level in arguments.levels:
+        check_level(level)
+    if not 0 <= arguments.shrinkage <= 1:
+        raise ValueError(f"--shrinkage must lie between 0 and 1, not {arguments.shrinkage:g}")
+    if not 0 <= arguments.seed < 2**32:
+        raise ValueError(f"--seed must lie between 0 and 2^32, not {arguments.seed}")
+    check_size("--size", arguments.size)
+    check_size("--style-size", arguments.style_size)
+    found = re.fullmatch(r"(\d+)/(\d+)", arguments.shard)
+    if not found or not int(found[1]) < int(found[2]):
+        raise ValueError(f"--shard must be I/N with I from 0 to N - 1, not {arguments.shard}")
+    return int(found[1]), int(found[2])
+
+
+def plan(arguments: Arguments) -> list[Task]:
+    """All pictures and their outputs; raises ValueError or OSError for folders that do not do."""
+    source, output = arguments.source, arguments.output
+    if source.resolve() == output.resolve() or source.resolve() in output.resolve().parents:
+        raise ValueError(f"{output} must lie outside {source}, which is searched whole")
+    tasks: list[Task] = []
+    seen: set[Path] = set()
+    for path in images.pictures_in(source, recursive=True):
+        inside = path.relative_to(source)
+        suffix = path.suffix if path.suffix.lower() in images.SUFFIXES else f"{path.suffix}.png"
+        names = tuple(output / inside.with_name(f"{path.stem}_{i}{suffix}") for i in range(arguments.per_image))
+        if seen & set(names):
+            raise ValueError(f"two pictures would be written to {min(seen & set(names))}; rename their files")
+        seen |= set(names)
+        tasks.append(Task(path, names))
+    output.mkdir(parents=True, exist_ok=True)
+    images.check_folder(output)
+    return tasks
+
+
+def run(arguments: Arguments, tasks: list[Task], manifest: Path) -> list[str]:
+    """Does what is not done yet; returns what was wrong with pictures that were passed over."""
+    missing = [task for task in tasks if not all(path.exists() for path in task.outputs)]
+    if not missing:
+        return []
+    model = load(arguments.model, dtype=dtype_for(arguments.dtype))
+    model.check_levels(arguments.levels)
+    paths = style_files(arguments.styles)
+    styles = stack_styles(
+        [encode_file(path, model, arguments.style_size) for path in tqdm(paths, unit="style", leave=False)]
+    )
+    failures = []
+    with manifest.open("a", encoding="utf-8") as lines:
+        for task in tqdm(missing, unit="picture"):
+            try:
+                drawn = do(arguments, task, model, styles)
+            except FAULTS as fault:
+                failures.append(f"{task.source}: {sentence(fault)}")
+                continue
+            for path, (style, alpha) in zip(task.outputs, drawn, strict=True):
+                record = {"source": str(task.source), "output": str(path), "style": str(paths[style]), "alpha": alpha}
+                lines.write(json.dumps({**record, "seed": arguments.seed}) + "\n")
+            lines.flush()
+    return failures
+
+
+def style_files(folder: Path) -> list[Path]:
+    """The pictures and style files in a folder and its subfolders, sorted; raises ValueError for none."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder}")
+    found = [p for p in folder.rglob("*") if p.is_file() and (is_style(p) or p.suffix.lower() in images.READABLE)]
+    if not found:
+        raise ValueError(f"the folder {folder} holds no styles")
+    return sorted(found)
+
+
+def do(arguments: Arguments, task: Task, model: Model, styles: Style) -> list[tuple[int, float]]:
+    """Writes a picture's outputs; returns the style and the strength of each."""
+    _, picture = sized(task.source, "--size", arguments.size, model.config)
+    height, width = picture.rgb.shape[:2]
+    check_memory(str(task.source), "--size", height * len(task.outputs), width, model.config)
+    key = picture_key(arguments.seed, task.source.relative_to(arguments.source))
+    batch = jnp.broadcast_to(jnp.asarray(picture.rgb), (len(task.outputs), *picture.rgb.shape))
+    levels, transform = sorted(arguments.levels, reverse=True), TRANSFORMS[arguments.transform]
+    results = augment(
+        key, model, batch, styles, arguments.alpha, levels, transform=transform, shrinkage=arguments.shrinkage
+    )
+    for path, rgb in zip(task.outputs, np.asarray(results), strict=True):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        images.write(path, dataclasses.replace(picture, rgb=rgb))
+    drawn, strengths = draw(key, len(batch), len(jax.tree.leaves(styles)[0]), arguments.alpha)
+    return [(int(style), float(strength)) for style, strength in zip(drawn, strengths, strict=True)]
+
+
+def picture_key(seed: int, name: Path) -> Array:
+    """The random key of a picture, by its path inside the folder: whoever does it draws the same."""
+    return jax.random.fold_in(jax.random.key(seed), zlib.crc32(name.as_posix().encode()))

@@ -1,0 +1,137 @@
+"""`uwct grid`: many settings side by side in one picture."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import jax.numpy as jnp
+import numpy as np
+import tyro
+from tqdm import tqdm
+
+from uwct import images
+from uwct.cli.cache import use_compilation_cache
+from uwct.cli.dtypes import dtype_for
+from uwct.cli.encoding import encode_file
+from uwct.cli.errors import one_sentence
+from uwct.cli.look import Look
+from uwct.cli.plan import check_outputs
+from uwct.cli.sizes import check_size, sized
+from uwct.contact_sheet import contact_sheet, sheet_shape
+from uwct.images import Picture
+from uwct.model import load
+from uwct.presets import TRANSFORMS
+from uwct.transfer import Style, stylize
+
+HELP = """Lay results of many settings out in one picture, with labels.
+
+Examples:
+  uwct grid --contents cat.jpg coffee.jpg --styles waves.jpg mosaic.jpg strokes.jpg
+  uwct grid --of strengths --contents cat.jpg --styles waves.jpg --levels 5 4 3 2 1 --output strengths.png
+  uwct grid --of mixtures --contents cat.jpg --styles waves.jpg mosaic.jpg --output mixtures.png"""
+
+Files = Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FILE [FILE ...]")]
+Numbers = Sequence[float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """What the command was asked to do; the words under each field are its help."""
+
+    contents: Files
+    """The photos."""
+    styles: Files
+    """The styles: pictures or style files."""
+    look: Annotated[Look, tyro.conf.arg(name="")]
+    of: Literal["styles", "strengths", "mixtures"] = "styles"
+    """What differs. "styles": a row for each photo, a column for each style. "strengths": a row for each level alone, a
+    column for each alpha from 0 to 1, of one photo and one style. "mixtures": from the one of two styles to the other,
+    or between four in the corners, of one photo."""
+    steps: int = 5
+    """How many strengths or mixtures there are in a row, 2 to 20."""
+    size: int = 256
+    """Long side of every result in pixels."""
+    output: Annotated[Path, tyro.conf.arg(metavar="PATH")] = Path("grid.png")
+    """The picture to write: a .png, .jpg, .webp or .tif file."""
+    model: str = "vgg16"
+    """The networks: vgg16 or small (faster), which come with this program, or a model file."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """What the networks compute in; "auto" takes bfloat16 where this device is fast with it, else float32."""
+
+
+def main(argv: list[str] | None = None, prog: str = "uwct grid") -> None:
+    """Draws the grid, as the help says."""
+    arguments = tyro.cli(Arguments, args=argv, prog=prog, description=HELP)
+    use_compilation_cache()
+    with one_sentence():
+        check(arguments)
+        draw(arguments)
+
+
+def check(arguments: Arguments) -> None:
+    """Raises ValueError or OSError for what cannot be drawn."""
+    contents, styles = len(arguments.contents), len(arguments.styles)
+    if not contents or not styles:
+        raise ValueError("--contents and --styles need at least one picture each")
+    if arguments.of == "strengths" and (contents, styles) != (1, 1):
+        raise ValueError(f"--of strengths takes one photo and one style, not {contents} and {styles}")
+    if arguments.of == "mixtures" and (contents != 1 or styles not in (2, 4)):
+        raise ValueError(f"--of mixtures takes one photo and two or four styles, not {contents} and {styles}")
+    if not 2 <= arguments.steps <= 20:
+        raise ValueError(f"--steps must lie between 2 and 20, not {arguments.steps}")
+    check_size("--size", arguments.size)
+    if not arguments.size:
+        raise ValueError("--size must be at least 1")
+    check_outputs([arguments.output], [*arguments.contents, *arguments.styles])
+    images.check_folder(arguments.output.parent)
+    rows = 1 + contents if arguments.of == "styles" else arguments.steps
+    images.check_shape(arguments.output, sheet_shape(rows, max(1 + styles, arguments.steps), arguments.size))
+
+
+def draw(arguments: Arguments) -> None:
+    """Writes the grid."""
+    look, model = arguments.look.resolve(), load(arguments.model, dtype=dtype_for(arguments.dtype))
+    model.check_levels(look.levels)
+    photos = [sized(path, "--size", arguments.size, model.config)[1] for path in arguments.contents]
+    styles = [encode_file(path, model, look.style_size) for path in arguments.styles]
+    how: dict[str, Any] = {"transform": TRANSFORMS[look.transform], "shrinkage": look.shrinkage}
+    with tqdm(unit="picture", leave=False) as bar:
+
+        def paint(
+            photo: Picture, styles: list[Style], levels: Sequence[int], alpha: Numbers, weights: Numbers
+        ) -> Picture:
+            rgb = stylize(model, jnp.asarray(photo.rgb), styles, levels, alpha, weights=weights, **how)
+            bar.update()
+            return Picture(np.asarray(rgb))
+
+        if arguments.of == "styles":
+            rows = [
+                [photo, *(paint(photo, [style], look.levels, look.alpha, [1]) for style in styles)] for photo in photos
+            ]
+            names = [path.stem for path in arguments.contents]
+            labels = ["", *(path.stem for path in arguments.styles)]
+        elif arguments.of == "strengths":
+            strengths = np.linspace(0, 1, arguments.steps)
+            rows = [[paint(photos[0], styles, [level], [a], [1]) for a in strengths] for level in look.levels]
+            names = [f"level {level}" for level in look.levels]
+            labels = [f"alpha {a:.2g}" for a in strengths]
+        else:
+            shares = corner_weights(len(styles), arguments.steps)
+            rows = [[paint(photos[0], styles, look.levels, look.alpha, cell) for cell in row] for row in shares]
+            names = [""] * len(rows)
+            names[0] = " to ".join(path.stem for path in arguments.styles[:2])
+            names[-1] = " to ".join(path.stem for path in arguments.styles[-2:])
+            labels = [f"{share:.2g}" for share in np.linspace(0, 1, arguments.steps)]
+    sheet = contact_sheet(rows, names, labels, arguments.size)
+    images.write(arguments.output, sheet)
+    print(f"{sum(map(len, rows))} pictures -> {arguments.output} ({sheet.size})")
+
+
+def corner_weights(corners: int, steps: int) -> np.ndarray:
+    """The weights `[rows, steps, corners]` of mixtures between two ends in one row, or four corners in `steps` rows."""
+    along = np.linspace(0, 1, steps)
+    ends = np.stack([1 - along, along], axis=-1)
+    if corners == 2:
+        return ends[None]
+    return np.einsum("ya,xb->yxab", ends, ends).reshape(steps, steps, 4)
