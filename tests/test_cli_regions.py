@@ -154,6 +154,7 @@ def test_standard_input_and_output(folder):
         (["--region", "left.png", "a.png", "--steps"], "--steps does not go with --region"),
         (["--style", "a.png", "--style-mask", "left.png", "left.png"], "--style-mask needs one mask for each of 1"),
         (["--style", "a.png", "--keep-colors", "luminance", "--compat", "floor"], "goes with neither"),
+        (["--style", "a.png", "--steps", "--output", "-"], "--steps writes further files beside the output"),
         (["--style", "a.png", "--json", "--output", "-"], "--json would be mixed with the picture"),
         (["--region", "left.png", "a.png", "--output", "left.png"], "--output would overwrite left.png"),
     ],

@@ -128,6 +128,8 @@ def check_whole(arguments: Arguments) -> None:
         raise ValueError("--steps does not go with --region")
     if arguments.region_alpha and not arguments.region:
         raise ValueError("--region-alpha needs a --region")
+    if arguments.steps and str(arguments.output) == "-":
+        raise ValueError("--steps writes further files beside the output; name a file as --output")
     if arguments.json and str(arguments.output) == "-":
         raise ValueError("--json would be mixed with the picture on standard output; name a file as --output")
 

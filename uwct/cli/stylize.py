@@ -137,7 +137,6 @@ def encode(
     arguments: Arguments, look: Preset, model: Model, paths: tuple[Path, ...], photo: Array | None = None
 ) -> Encoded:
     """The styles of files, of style pictures in the colors of a photo if one is given."""
-
     masks = arguments.style_mask or [None] * len(paths)
     named = [
         (files, [encode_file(path, model, look.style_size, None, photo) for path in files.styles])
