@@ -189,16 +189,17 @@ def decode_mapped(model: Model, affine: Affine, features: Array, level: int, pad
 
     At level 1, whose decoder is one convolution to three channels, that saves more than 16 bits do.
     """
-    model = model.replace(dtype="float32") if level == 1 else model
+    model.check_levels((level,))
     decoder, first = f"decoder{level}", f"conv{level}_1"
     layer = model.params[decoder][first]
     pixels, outputs = features.shape[-3] * features.shape[-2], layer["bias"].shape[0]
-    in_float32 = model.dtype == "float32" == affine.matrix.dtype
-    if not in_float32 or features.ndim > 3 or pixels < 9 * outputs:
+    exactly = affine.matrix.dtype == "float32" and (model.dtype == "float32" or level == 1)
+    if not exactly or features.ndim > 3 or pixels < 9 * outputs:
         return model.decode(affine.apply(features), level, padding=padding)
     kernel, bias = fold(layer["kernel"], layer["bias"], affine)
     folded = {**model.params[decoder], first: {"kernel": kernel, "bias": bias}}
-    return model.replace(params={**model.params, decoder: folded}).decode(features, level, padding=padding)
+    in_float32 = model.replace(params={**model.params, decoder: folded}, dtype="float32")
+    return in_float32.decode(features, level, padding=padding)
 
 
 @jax.jit

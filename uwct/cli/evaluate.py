@@ -13,6 +13,7 @@ from jax import Array
 from uwct import images
 from uwct.cli.cache import use_compilation_cache
 from uwct.cli.dtypes import dtype_for
+from uwct.cli.encoding import encode_file
 from uwct.cli.errors import FAULTS, fail_partly, one_sentence, sentence
 from uwct.cli.look import Look
 from uwct.cli.plan import check_outputs
@@ -23,7 +24,7 @@ from uwct.images import Picture
 from uwct.model import Model, load
 from uwct.presets import TRANSFORMS, Preset
 from uwct.statistics import Moments
-from uwct.transfer import Style, encode_style, stylize
+from uwct.transfer import Style, stylize
 
 HELP = """Stylize every photo of one folder in the manner of every picture of another, and measure the results.
 
@@ -91,7 +92,7 @@ def evaluate(arguments: Arguments) -> list[str]:
         painting = judged(path, arguments.size, model)
         cells[0].append(reduced(painting))
         references = [statistics(judge, jnp.asarray(painting.rgb)) for judge in judges]
-        style = encode_style(model, jnp.asarray(sized(path, "--style-size", look.style_size, model.config)[1].rgb))
+        style = encode_file(path, model, look.style_size)
         for content, photo, line in zip(contents, photos, cells[1:], strict=True):
             try:
                 result, seconds = timed(model, jnp.asarray(photo.rgb), style, look)
