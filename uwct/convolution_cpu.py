@@ -3,10 +3,14 @@
 Contract: that of convolution.py, whose primitives these functions implement; use those.
 
 XLA's own CPU convolution reaches a fraction of the speed of its matrix products. So a convolution becomes products over
-blocks of rows that stay in cache: the three horizontal neighbours of every pixel side by side (K = 3 C), one product
-for each of the kernel's three rows. What is too small for a good product is gathered into a larger one: all nine taps
-where the input has few channels, or the output; two neighbouring pixels where the output has some, at the price of a
-quarter of zeros in the kernel.
+blocks of rows that stay in cache, as few of them as the mathematics allows:
+
+* Winograd's F(2, 3) (Lavin and Gray, CVPR 2016) along the width: two neighbouring outputs of a row from four products
+  instead of six;
+* two neighbouring outputs in one product, at the price of a quarter of zeros in the kernel, where they are narrow;
+* after up-sampling, whose pixels come in equal pairs: each of the four pixels of a square from 2x2 pixels of the source
+  and a kernel whose taps are summed, which is 16 products instead of 36;
+* all nine taps at once where the input has few channels, or the output.
 
 Numbers of 16 bits are moved about as integers of their bits: XLA's CPU backend does nothing with bfloat16 but multiply
 matrices; whatever else would go through float32, the whole picture for each block of rows that is put into it.
@@ -19,12 +23,12 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array, lax
 
-# Elements of the input that one block of rows may hold: 1 MiB in bfloat16, about a core's level-2 cache.
-BLOCK_ELEMENTS = 2**19
+# Elements of the input that one block of rows may hold: with what is gathered from them, about a level-2 cache.
+BLOCK_ELEMENTS = 2**18
 # Up to so many channels, all nine taps are gathered (or projected) at once.
 FEW_CHANNELS = 4
-# Up to so many outputs, a product makes two pixels.
-NARROW_OUTPUTS = 64
+# Up to so many outputs, a product makes two pixels as they are, which costs less than Winograd's additions.
+NARROW_OUTPUTS = 32
 # From so many channels on, each of the nine taps is worth a product of its own.
 WIDE_CHANNELS = 128
 
@@ -62,8 +66,9 @@ def layer(x: Array, kernel: Array, bias: Array, *, relu: bool, upsampled: bool) 
         above = jnp.where(start == 0, edge, start - 1)
         below = jnp.where(start == height - rows, height - 1 - edge, start + rows)
         source = jnp.concatenate([_rows(x, above, 1), _rows(x, start, rows), _rows(x, below, 1)], axis=1)
-        padded = _padded_columns(_twice(source)[:, 1:-1] if upsampled else source, edge)
-        y = _conv_block(padded, kernel) + bias.astype(jnp.promote_types(dtype, jnp.float32))
+        padded = _padded_columns(source, edge)
+        y = _upsampled_block(padded, kernel) if upsampled else _conv_block(padded, kernel)
+        y = y + bias.astype(y.dtype)
         return _bits((jnp.maximum(y, 0) if relu else y).astype(dtype))
 
     def step(k: Array, y: Array) -> Array:
@@ -94,8 +99,7 @@ def conv_kernel(x: Array, y: Array) -> Array:
         return total + _kernel_block(_rows(x, k * rows, rows + 2), _rows(y, k * rows, rows))
 
     rest = _kernel_block(x[:, full * rows :], y[:, full * rows :]) if height % rows else 0.0
-    wide = jnp.promote_types(dtype, jnp.float32)
-    total = lax.fori_loop(0, full, block, jnp.zeros((3, 3, x.shape[3], y.shape[3]), wide))
+    total = lax.fori_loop(0, full, block, jnp.zeros((3, 3, x.shape[3], y.shape[3]), _wide(dtype)))
     return (total + rest).astype(dtype)
 
 
@@ -108,12 +112,49 @@ def _conv_block(x: Array, kernel: Array) -> Array:
         p = _dot(x, kernel.transpose(2, 0, 1, 3).reshape(channels, 9 * outputs), ((3,), (0,)))
         p = p.reshape(*p.shape[:3], 3, 3, outputs)
         return _sum(p[:, i : i + height, j : j + width, i, j] for i in range(3) for j in range(3))
-    if outputs <= NARROW_OUTPUTS and width % 2 == 0:
+    if width % 2 == 0 and outputs > NARROW_OUTPUTS:
+        return _winograd_block(x, kernel)
+    if width % 2 == 0:
         columns, kernel = _column_pairs(x), _kernel_pairs(kernel)
     else:
         columns, kernel = _columns(x), kernel.reshape(3, 3 * channels, outputs)
     y = _sum(_dot(columns[:, i : i + height], kernel[i], ((3,), (0,))) for i in range(3))
     return y.reshape(x.shape[0], height, width, outputs)
+
+
+def _winograd_block(x: Array, kernel: Array) -> Array:
+    """`_conv_block` of an even width: outputs 2 j and 2 j + 1 from the pixels 2 j to 2 j + 3 of three rows."""
+    n, height, width, channels = x.shape
+    height, width = height - 2, width - 2
+    wide = _wide(kernel.dtype)
+    g = kernel.astype(wide)
+    pairs = _floats(x, kernel.dtype).astype(wide).reshape(n, height + 2, width // 2 + 1, 2, channels)
+    d0, d1, d2, d3 = pairs[:, :, :-1, 0], pairs[:, :, :-1, 1], pairs[:, :, 1:, 0], pairs[:, :, 1:, 1]
+    inputs = (d0 - d2, d1 + d2, d2 - d1, d1 - d3)
+    kernels = (g[:, 0], (g[:, 0] + g[:, 1] + g[:, 2]) / 2, (g[:, 0] - g[:, 1] + g[:, 2]) / 2, g[:, 2])
+
+    def product(v: Array, u: Array) -> Array:
+        v, u = _bits(v.astype(kernel.dtype)), u.astype(kernel.dtype)
+        return _sum(_dot(v[:, i : i + height], u[i], ((3,), (0,))) for i in range(3))
+
+    m0, m1, m2, m3 = map(product, inputs, kernels)
+    return jnp.stack([m0 + m1 + m2, m1 - m2 - m3], axis=3).reshape(n, height, width, -1)
+
+
+# Which of a kernel's three taps fall on which of two pixels of the source: [the output's parity, pixel, tap].
+PHASES = (((1, 0, 0), (0, 1, 1)), ((1, 1, 0), (0, 0, 1)))
+
+
+def _upsampled_block(x: Array, kernel: Array) -> Array:
+    """The convolution of an up-sampled picture, `[N, 2 H, 2 W, D]`, from `x[N, H + 2, W + 2, C]` before up-sampling."""
+    n, height, width, channels = x.shape
+    height, width, outputs = height - 2, width - 2, kernel.shape[3]
+    taps = jnp.asarray(PHASES, _wide(kernel.dtype))
+    summed = jnp.einsum("ati,buj,ijcd->abtucd", taps, taps, kernel, precision=lax.Precision.HIGHEST)
+    kernels = summed.reshape(2, 2, 4 * channels, outputs).astype(kernel.dtype)
+    squares = jnp.concatenate([x[:, i : i + height + 1, j : j + width + 1] for i in (0, 1) for j in (0, 1)], axis=-1)
+    y = [[_dot(squares[:, a : a + height, b : b + width], kernels[a, b], ((3,), (0,))) for b in (0, 1)] for a in (0, 1)]
+    return jnp.stack([jnp.stack(row, axis=3) for row in y], axis=2).reshape(n, 2 * height, 2 * width, outputs)
 
 
 def _kernel_block(x: Array, y: Array) -> Array:
@@ -128,13 +169,6 @@ def _kernel_block(x: Array, y: Array) -> Array:
     columns, height = _columns(x), y.shape[1]
     rows = [_dot(columns[:, i : i + height], y, (pixels, pixels)) for i in range(3)]
     return jnp.stack(rows).reshape(3, 3, channels, outputs)
-
-
-def _twice(x: Array) -> Array:
-    """Every pixel as a 2x2 square."""
-    n, height, width, channels = x.shape
-    x = jnp.broadcast_to(x[:, :, None, :, None], (n, height, 2, width, 2, channels))
-    return x.reshape(n, 2 * height, 2 * width, channels)
 
 
 def _padded_columns(x: Array, edge: int) -> Array:
@@ -179,10 +213,14 @@ def _floats(x: Array, dtype: jnp.dtype[Any]) -> Array:
     return lax.bitcast_convert_type(x, dtype) if x.dtype == jnp.uint16 else x
 
 
+def _wide(dtype: jnp.dtype[Any]) -> jnp.dtype[Any]:
+    """What products accumulate in: float32, or float64 for float64."""
+    return jnp.promote_types(dtype, jnp.float32)
+
+
 def _dot(a: Array, b: Array, axes: tuple[tuple[int, ...], tuple[int, ...]]) -> Array:
     a = _floats(a, b.dtype)
-    wide = jnp.promote_types(b.dtype, jnp.float32)
-    return lax.dot_general(a, b, (axes, ((), ())), preferred_element_type=wide)
+    return lax.dot_general(a, b, (axes, ((), ())), preferred_element_type=_wide(b.dtype))
 
 
 def _sum(terms: Iterable[Array]) -> Array:
