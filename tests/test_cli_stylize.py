@@ -4,13 +4,20 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
+from uwct import images, transfer, transforms
 from uwct.cli import stylize
+from uwct.cli.ahead import compiling, plain_style
 from uwct.cli.look import Look
+from uwct.layers import conv_layer
+from uwct.model import load
 from uwct.presets import PRESETS
+from uwct.swap import stylize_by_patches
+from uwct.transfer import level_map
 
 
 def run(*words):
@@ -47,6 +54,19 @@ def test_levels_run_from_deep_to_shallow_with_their_own_alphas(folder):
     assert Path("x.png").read_bytes() != Path("z.png").read_bytes()
 
 
+def test_while_a_style_is_encoded_all_is_compiled_that_the_photo_needs(folder):
+    look, how = PRESETS["texture"], {"transform": transforms.monge, "shrinkage": 0.3, "weights": None}
+    model = load("tiny.safetensors")
+    style = plain_style(model)
+    with compiling(model, Path("photo.jpg"), 40, 1, look, how):
+        pass
+    compiled = conv_layer._cache_size(), level_map._cache_size()
+    transfer.stylize(model, jnp.zeros((25, 40, 3)), style, look.levels, look.alpha, **how)
+    assert (conv_layer._cache_size(), level_map._cache_size()) == compiled
+    transfer.stylize(model, jnp.zeros((25, 60, 3)), style, look.levels, look.alpha, **how)
+    assert conv_layer._cache_size() > compiled[0]
+
+
 @pytest.mark.parametrize("several", [("--style", "a.png", "b.png"), ("--style", "a.png", "--style", "b.png")])
 def test_several_styles_are_mixed_by_their_weights(folder, several):
     common = ("--content", "photo.jpg", "--levels", "1", "--output")
@@ -54,6 +74,64 @@ def test_several_styles_are_mixed_by_their_weights(folder, several):
     run(*common, "second.png", "--style", "b.png")
     mixed, second = (np.asarray(Image.open(p), float) for p in ("mixed.png", "second.png"))
     assert np.abs(mixed - second).max() <= 1
+
+
+def test_weights_can_differ_from_level_to_level(folder):
+    words = ("--style", "a.png", "b.png", "--style-weights", "1", "0", "1", "3", "--levels", "1", "3")
+    run("--content", "photo.jpg", *words, "--style-size", "0", "--dtype", "float32", "--output", "x.png")
+    photo, *styles = (jnp.asarray(images.read(name).rgb) for name in ("photo.jpg", "a.png", "b.png"))
+    look = Look(levels=(3, 1)).resolve()
+    expected = transfer.stylize(
+        load("tiny.safetensors"), photo, styles, look.levels, look.alpha, weights=[[1, 0], [0.25, 0.75]],
+        transform=transforms.monge, shrinkage=look.shrinkage,
+    )  # fmt: skip
+    assert np.abs(np.asarray(Image.open("x.png"), float) - 255 * np.clip(expected, 0, 1)).max() < 1
+
+
+def test_whitening_needs_no_style(folder):
+    run("--content", "photo.jpg", "--transform", "whiten", "--levels", "2", "--alpha", "1", "--output", "white.png")
+    run("--content", "photo.jpg", "--transform", "whiten", "--levels", "2", "--style", "a.png", "--alpha", "1")
+    assert Path("white.png").read_bytes() == Path("photo_a.png").read_bytes()
+
+
+def test_patches_are_taken_from_the_style_at_the_deepest_level(folder):
+    exact = ("--style-size", "0", "--dtype", "float32")
+    run("--content", "photo.jpg", "--style", "a.png", "--patches", "--levels", "2", "1", *exact, "--output", "x.png")
+    model, look = load("tiny.safetensors"), Look(levels=(2, 1)).resolve()
+    photo, style = (images.read(name).rgb for name in ("photo.jpg", "a.png"))
+    expected = stylize_by_patches(
+        model, photo, style, look.levels, look.alpha, transform=transforms.monge, shrinkage=look.shrinkage
+    )
+    assert np.abs(np.asarray(Image.open("x.png"), float) - 255 * np.clip(expected, 0, 1)).max() < 1
+
+
+def test_textures_between_styles_and_on_the_way_from_one_to_another(folder):
+    common = ("--texture", "--style", "a.png", "b.png", "--levels", "1", "--shape", "24", "16")
+    run(*common, "--gradient", "--output", "x.png")
+    assert Image.open("x.png").size == (24, 16)
+    run(*common, "--frames", "3", "--output", "y.png")
+    frames = [np.asarray(Image.open(f"y.00{i}.png"), float) for i in range(3)]
+    run("--texture", "--style", "b.png", "--levels", "1", "--shape", "24", "16", "--output", "b.png.png")
+    assert np.abs(frames[2] - np.asarray(Image.open("b.png.png"), float)).max() <= 1
+    assert np.abs(frames[1] - frames[0]).max() > 2
+    assert not Path("y.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--frames", "3"), "--frames takes at least 2 frames and 2 styles"),
+        (("--frames", "2000", "--style", "b.png"), "--frames must be at most 1000, not 2000"),
+        (("--gradient",), "--gradient takes two or four styles"),
+        (("--shape", "0", "30"), "--shape must be two numbers from 1 to 2^31, not 0"),
+        (("--style", "b.png", "--style-weights", "1", "1", "1"), "2 styles need as many --style-weights, or 8 for 4"),
+    ],
+)
+def test_textures_that_cannot_be_made_are_refused(folder, capsys, words, sentence):
+    with pytest.raises(SystemExit) as end:
+        run("--texture", "--style", "a.png", *words)
+    assert end.value.code == 2
+    assert sentence in capsys.readouterr().err
 
 
 def test_textures_need_no_content_and_follow_the_seed(folder):
@@ -184,7 +262,12 @@ BAD = {
     "alpha 1.5": (("--alpha", "1.5"), "--alpha must lie between 0 and 1, not 1.5"),
     "alpha nan": (("--alpha", "nan"), "--alpha must lie between 0 and 1, not nan"),
     "too many alphas": (("--alpha", "1", "0"), "--alpha must be one number or 1, one a level, not 2"),
-    "more weights than styles": (("--style-weights", "1", "1"), "1 styles need as many --style-weights, not 2"),
+    "shape of a photo": (("--shape", "20", "30"), "--shape needs --texture"),
+    "patches in steps": (("--patches", "--steps"), "--steps, --region and --patches do not go together"),
+    "more weights than styles": (
+        ("--style-weights", "1", "1"),
+        "1 styles need as many --style-weights, not 2",
+    ),
     "negative weight": (("--style-weights", "-1"), "--style-weights must not be negative"),
     "zero weights": (("--style-weights", "0"), "--style-weights must not be negative, nor all 0"),
     "negative size": (("--size", "-5"), "--size must lie between 0 and 2^31, not -5"),

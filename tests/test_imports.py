@@ -22,7 +22,7 @@ ORDER = [
     {"model"},
     {"convert.collection", "compat"},
     {"transfer", "least_squares", "bridge", "distillation", "contact_sheet"},
-    {"presets", "evaluation", "tiling", "styles", "regions", "augment"},
+    {"presets", "evaluation", "tiling", "styles", "regions", "augment", "swap"},
     {"training"},
     {"checkpoints", "recorder"},
     {"loop", "report"},

@@ -8,7 +8,7 @@ import reference
 from conftest import picture
 
 from uwct import Region, encode_style, stylize, stylize_regions
-from uwct.regions import normalise
+from uwct.regions import corner_shares, normalise, synthesize_between
 from uwct.transforms import monge
 
 CONTENT, STYLE, OTHER = picture(37, 45, 1), picture(40, 33, 2), picture(30, 30, 3)
@@ -67,6 +67,25 @@ def test_empty_and_tiny_regions_are_finite_and_change_nothing_elsewhere(tiny_mod
         return stylize_regions(tiny_model, content, [Region(mask, STYLE), Region(None, OTHER)], (level,)).sum()
 
     assert np.isfinite(jax.grad(loss)(jnp.asarray(CONTENT))).all()
+
+
+def test_shares_between_corners_sum_to_1_and_are_1_at_their_own():
+    four = corner_shares(4, 3, 5)
+    np.testing.assert_allclose(four[:, [0, 0, 2, 2], [0, 4, 0, 4]], np.eye(4))
+    np.testing.assert_allclose(four[:, 1, 2], [0.25] * 4)
+    np.testing.assert_allclose(corner_shares(2, 2, 3), [[[1, 0.5, 0]] * 2, [[0, 0.5, 1]] * 2])
+    with pytest.raises(ValueError, match="between two or four styles, not 3"):
+        corner_shares(3, 2, 2)
+
+
+def test_a_texture_between_styles_is_noise_with_a_gradient_of_regions(tiny_model):
+    key, ramp = jax.random.key(3), np.float32(np.broadcast_to(np.arange(20) / 19, (16, 20)))
+    found = synthesize_between(tiny_model, [STYLE, OTHER], (16, 20), key, (2, 1), 0.9, passes=2)
+    expected = jax.random.uniform(key, (16, 20, 3))
+    for _ in range(2):
+        regions = [Region(1 - ramp, STYLE, alpha=0.9), Region(ramp, OTHER, alpha=0.9)]
+        expected = stylize_regions(tiny_model, expected, regions, (2, 1))
+    close(found, expected, 1e-3)
 
 
 def test_regions_work_under_jit_and_in_float64(tiny_model):

@@ -48,7 +48,8 @@ def test_every_size_and_window_gives_the_whole_pictures_result(
 def test_all_levels_mixtures_and_several_devices(tiny_model, tmp_path, transform, precision):
     assert len(jax.local_devices()) == 2
     pixels, styles = picture(205, 331, 4), [STYLE, picture(64, 64, 5)]
-    how = {"weights": [0.3, 0.7], "transform": transform, "shrinkage": 0.05, "precision": precision}
+    weights = [[0.3, 0.7]] * 2 + [[0.5, 0.5]] * 3
+    how = {"weights": weights, "transform": transform, "shrinkage": 0.05, "precision": precision}
     alphas = [0.3, 0.5, 0.7, 0.9, 1.0]
     expected = transfer.stylize(tiny_model, pixels, styles, (5, 4, 3, 2, 1), alphas, **how)
     calls = []

@@ -90,6 +90,13 @@ def test_shrinkage_acts_on_the_moments_of_content_and_style(tiny_model):
     assert np.abs(result - stylize(tiny_model, CONTENT, STYLE, (2, 1), transform=monge)).max() > 0.01
 
 
+def test_each_level_can_have_a_mixture_of_its_own(tiny_model):
+    found = stylize(tiny_model, CONTENT, [STYLE, OTHER], (3, 1), 0.7, weights=[[2, 0], [1, 3]])
+    between = stylize(tiny_model, CONTENT, STYLE, (3,), 0.7)
+    expected = stylize(tiny_model, between, [STYLE, OTHER], (1,), 0.7, weights=[0.25, 0.75])
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
 def test_one_compilation_serves_all_strengths_weights_and_pictures_of_a_shape(tiny_model, caplog):
     styles = [encode_style(tiny_model, jnp.asarray(s)) for s in (STYLE, OTHER)]
     stylize(tiny_model, CONTENT, styles, (2,), 0.1)
@@ -186,7 +193,7 @@ def test_nan_is_detected_and_its_level_named(tiny_model):
         ({"style": []}, "at least one style"),
         ({"levels": (6,)}, "level must be one of 1, 2, 3, 4, 5, not 6"),
         ({"alpha": (0.5, 0.5)}, "one for each of 1 levels"),
-        ({"weights": [1, 2]}, "1 styles need as many weights, not 2"),
+        ({"weights": [1, 2]}, "1 styles need as many weights, or as many for each of .* levels, not"),
     ],
 )
 def test_arguments_that_do_not_fit_are_refused(tiny_model, arguments, message):

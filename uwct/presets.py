@@ -3,9 +3,9 @@
 import dataclasses
 
 from uwct.transfer import Transform
-from uwct.transforms import adain, monge, wct
+from uwct.transforms import adain, monge, wct, whitened
 
-TRANSFORMS: dict[str, Transform] = {"wct": wct, "adain": adain, "monge": monge}
+TRANSFORMS: dict[str, Transform] = {"wct": wct, "adain": adain, "monge": monge, "whiten": whitened}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,4 +33,5 @@ PRESETS = {
     "texture": Preset((5, 4, 3, 2, 1), (0.6, 0.8, 0.7, 0.6, 0.6)),
     "shallow": Preset((2, 1), (0.8, 0.8)),
     "deep": Preset((5, 4), (0.8, 0.8)),
+    "colors": Preset((1,), (1,)),
 }

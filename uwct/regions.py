@@ -8,7 +8,9 @@ maps: y = sum_r m_r (A_r x + b_r), with masks that sum to 1.
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from jax import Array
 
@@ -19,6 +21,7 @@ from uwct.transfer import (
     Precision,
     Style,
     Transform,
+    Weights,
     check_health,
     check_picture,
     check_strengths,
@@ -39,18 +42,18 @@ class Region(struct.PyTreeNode):
     Attributes:
       mask: `[H, W]` in [0, 1]; None for all that no other region's mask covers.
       style: a style, a style picture `[H, W, 3]`, or several, which are mixed; none leaves the region as it is.
-      weights: one a style, normalised to sum 1; equal if None.
+      weights: one a style, or a row of them for each level, normalised to sum 1; equal if None.
       alpha: strength in [0, 1], one for all levels or one a level.
     """
 
     mask: Array | None
     style: Style | Array | Sequence[Style | Array] = ()
-    weights: Sequence[float] | Array | None = None
+    weights: Weights | None = None
     alpha: float | Array | Sequence[float] = 0.6
 
 
 class _Part(NamedTuple):
-    """A region, resolved: its share `[H, W]` of every pixel, its styles, their weights, its alpha at each level."""
+    """A region, resolved: its share `[H, W]` of every pixel, its styles, their weights and its alpha at each level."""
 
     share: Array
     styles: list[Style]
@@ -93,6 +96,47 @@ def stylize_regions(
     check_health(health)
     kept = sum((part.share for part in parts if not part.styles), jnp.zeros(content.shape[:2]))
     return picture + kept[..., None] * (content - picture)
+
+
+def synthesize_between(
+    model: Model,
+    styles: Sequence[Style | Array],
+    shape: tuple[int, int],
+    key: Array,
+    levels: Sequence[int] = COARSE_TO_FINE,
+    alpha: float | Array | Sequence[float] = 1.0,
+    *,
+    passes: int = 3,
+    transform: Transform = wct,
+    shrinkage: float | Array = 0.0,
+) -> Array:
+    """A texture `[H, W, 3]` that changes from one style at its left to another at its right, or between four corners.
+
+    It is `transfer.synthesize` with a region a style, whose masks are gradients. `shape` is (H, W) in pixels, `key` a
+    JAX random key; the other arguments and errors are those of `stylize_regions`. Raises ValueError unless there are
+    two styles, or four: at the upper left, upper right, lower left and lower right.
+    """
+    shares = corner_shares(len(styles), *shape)
+    encoded = [encode_styles(model, style) for style in styles]
+    regions = [Region(jnp.asarray(share), found, alpha=alpha) for share, found in zip(shares, encoded, strict=True)]
+    picture = jax.random.uniform(key, (*shape, 3))
+    for _ in range(passes):
+        picture = stylize_regions(model, picture, regions, levels, transform=transform, shrinkage=shrinkage)
+    return picture
+
+
+def corner_shares(corners: int, rows: int, columns: int) -> np.ndarray:
+    """Shares `[corners, rows, columns]`, which sum to 1, of two ends of all rows, or of four corners; 1 at their own.
+
+    Raises ValueError for another number of corners.
+    """
+    if corners not in (2, 4):
+        raise ValueError(f"a gradient goes between two or four styles, not {corners}")
+    down, along = (np.linspace(0, 1, steps, dtype=np.float32) for steps in (rows, columns))
+    if corners == 2:
+        down = np.zeros(rows, np.float32)
+    shares = [np.outer(y, x) for y in (1 - down, down) for x in (1 - along, along)]
+    return np.stack(shares[:corners])
 
 
 def normalise(masks: Array) -> Array:
@@ -149,7 +193,7 @@ def _stylize_level(
         if styles:
             targets = [style.moments[level] for style in styles]
             content = moments(exact(features, precision), pool(mask if pixels is None else mask * pixels, level))
-            affine = level_map(content, targets, weights, alphas[number], shrinkage, transform=transform)
+            affine = level_map(content, targets, weights[number], alphas[number], shrinkage, transform=transform)
             mapped = affine.apply(features)
             seen.append((targets, content, affine))
         mixed += pool(mask, level)[..., None] * mapped

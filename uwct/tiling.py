@@ -27,6 +27,7 @@ from uwct.transfer import (
     Precision,
     Style,
     Transform,
+    Weights,
     check_health,
     check_strengths,
     computing_in,
@@ -66,7 +67,7 @@ def stylize(
     *,
     folder: Path,
     window: int = 1024,
-    weights: Sequence[float] | Array | None = None,
+    weights: Weights | None = None,
     transform: Transform = wct,
     shrinkage: float = 0.0,
     precision: Precision = "float32",
@@ -84,7 +85,8 @@ def stylize(
     plans = [[tiles(content.shape, level, window, halo) for halo in halos(model, level)] for level in levels]
     total, done = sum(len(plan) for plan_pair in plans for plan in plan_pair), 0
     picture = content
-    for number, (level, strength, (to_analyse, to_paint)) in enumerate(zip(levels, alphas, plans, strict=True)):
+    steps = zip(levels, shares, alphas, plans, strict=True)
+    for number, (level, share, strength, (to_analyse, to_paint)) in enumerate(steps):
         painted = Canvas.create(folder / f"{number % 2}.raw", content.shape)
         targets, found = [s.moments[level] for s in styles], None
         with computing_in(precision):
@@ -93,7 +95,7 @@ def stylize(
                 found = part if found is None else _merge(found, part)
                 progress(done := done + 1, total)
             merged = jax.tree.map(jnp.asarray, found)
-            affine = level_map(merged, targets, shares, strength, shrinkage, transform=transform)
+            affine = level_map(merged, targets, share, strength, shrinkage, transform=transform)
             healthy = tuple(finite(part) for part in (targets, merged, affine))
             paint = partial(_paint, level=level)
             for (rows, columns), output in _each(models, picture, to_paint, level, paint, affine):

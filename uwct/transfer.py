@@ -27,6 +27,8 @@ from uwct.vgg import stride
 # The default levels, coarse to fine. The paper adds level 5 before them, which dissolves the photo's shapes.
 COARSE_TO_FINE = (4, 3, 2, 1)
 Transform = Callable[[Moments, Moments], Affine]
+# Shares of styles in a mixture: one a style, or one a style for each level.
+Weights = Sequence[float] | Sequence[Sequence[float]] | Array
 Precision = Literal["float32", "float64"]
 
 
@@ -75,7 +77,7 @@ def stylize(
     levels: Sequence[int] = COARSE_TO_FINE,
     alpha: float | Array | Sequence[float] = 0.6,
     *,
-    weights: Sequence[float] | Array | None = None,
+    weights: Weights | None = None,
     transform: Transform = wct,
     shrinkage: float | Array = 0.0,
     precision: Precision = "float32",
@@ -92,7 +94,7 @@ def stylize(
       style: a style, a style picture `[H, W, 3]`, or a list of them, which are mixed.
       levels: the levels to run, in this order.
       alpha: strength in [0, 1], one for all levels or one a level; 0 still encodes and decodes.
-      weights: one a style, normalised to sum 1; equal if not given.
+      weights: one a style, or a row of them for each level, normalised to sum 1; equal if not given.
       transform: `wct`, `adain`, `monge`, or any function from two `Moments` to an `Affine`.
       shrinkage: how far all covariances are drawn towards a multiple of I first, in [0, 1] (see `statistics.shrink`);
         0 is the paper, more keeps plain surfaces plain.
@@ -110,10 +112,10 @@ def stylize(
     shares, alphas = check_strengths(len(styles), weights, levels, alpha)
     picture, health = jnp.asarray(content), []
     with computing_in(precision):
-        for level, strength in zip(levels, alphas, strict=True):
+        for level, share, strength in zip(levels, shares, alphas, strict=True):
             targets = [s.moments[level] for s in styles]
             picture, healthy = stylize_level(
-                model, picture, targets, shares, strength, shrinkage,
+                model, picture, targets, share, strength, shrinkage,
                 level=level, transform=transform, precision=precision, padding=padding,
             )  # fmt: skip
             health.append((level, healthy))
@@ -122,16 +124,19 @@ def stylize(
 
 
 def check_strengths(
-    styles: int, weights: Sequence[float] | Array | None, levels: Sequence[int], alpha: float | Array | Sequence[float]
+    styles: int, weights: Weights | None, levels: Sequence[int], alpha: float | Array | Sequence[float]
 ) -> tuple[Array, Array]:
-    """The weights, one a style, and the alphas, one a level; raises ValueError when their numbers do not fit."""
+    """The weights `[levels, styles]` and the alphas `[levels]`; raises ValueError when their numbers do not fit."""
     shares = jnp.ones(styles) if weights is None else jnp.asarray(weights, jnp.float32)
-    if shares.shape != (styles,):
-        raise ValueError(f"{styles} styles need as many weights, not {shares.size}")
+    if shares.shape not in ((styles,), (len(levels), styles)):
+        raise ValueError(
+            f"{styles} styles need as many weights, or as many for each of {len(levels)} levels, "
+            f"not an array of shape {list(shares.shape)}"
+        )
     alphas = jnp.asarray(alpha, jnp.float32)
     if alphas.shape not in ((), (len(levels),)):
         raise ValueError(f"alpha must be one number or one for each of {len(levels)} levels, not {alphas.shape}")
-    return shares, jnp.broadcast_to(alphas, (len(levels),))
+    return jnp.broadcast_to(shares, (len(levels), styles)), jnp.broadcast_to(alphas, (len(levels),))
 
 
 def encode_styles(
@@ -217,7 +222,7 @@ def synthesize(
     alpha: float | Array | Sequence[float] = 1.0,
     *,
     passes: int = 3,
-    weights: Sequence[float] | Array | None = None,
+    weights: Weights | None = None,
     transform: Transform = wct,
     shrinkage: float | Array = 0.0,
     padding: Padding = "reflect",

@@ -28,6 +28,11 @@ def wct(content: Moments, style: Moments) -> Affine:
     return compose(color(style), whiten(content))
 
 
+def whitened(content: Moments, style: Moments) -> Affine:
+    """`whiten`, whatever the style: what is left of a content without its own statistics (Li et al. 2017, figure 2)."""
+    return whiten(content)
+
+
 def adain(content: Moments, style: Moments) -> Affine:
     """Adaptive instance normalisation (Huang and Belongie, ICCV 2017): each channel's mean and deviation."""
     variances = [jnp.diagonal(m.cov, axis1=-2, axis2=-1) for m in (content, style)]

@@ -22,6 +22,7 @@ from uwct.contact_sheet import contact_sheet, sheet_shape
 from uwct.images import Picture
 from uwct.model import load
 from uwct.presets import TRANSFORMS
+from uwct.regions import corner_shares
 from uwct.transfer import Style, stylize
 
 HELP = """Lay results of many settings out in one picture, with labels.
@@ -117,8 +118,11 @@ def draw(arguments: Arguments) -> None:
             names = [f"level {level}" for level in look.levels]
             labels = [f"alpha {a:.2g}" for a in strengths]
         else:
-            shares = corner_weights(len(styles), arguments.steps)
-            rows = [[paint(photos[0], styles, look.levels, look.alpha, cell) for cell in row] for row in shares]
+            shares = corner_shares(len(styles), 1 if len(styles) == 2 else arguments.steps, arguments.steps)
+            rows = [
+                [paint(photos[0], styles, look.levels, look.alpha, cell) for cell in row]
+                for row in np.moveaxis(shares, 0, -1)
+            ]
             names = [""] * len(rows)
             names[0] = " to ".join(path.stem for path in arguments.styles[:2])
             names[-1] = " to ".join(path.stem for path in arguments.styles[-2:])
@@ -126,12 +130,3 @@ def draw(arguments: Arguments) -> None:
     sheet = contact_sheet(rows, names, labels, arguments.size)
     images.write(arguments.output, sheet)
     print(f"{sum(map(len, rows))} pictures -> {arguments.output} ({sheet.size})")
-
-
-def corner_weights(corners: int, steps: int) -> np.ndarray:
-    """The weights `[rows, steps, corners]` of mixtures between two ends in one row, or four corners in `steps` rows."""
-    along = np.linspace(0, 1, steps)
-    ends = np.stack([1 - along, along], axis=-1)
-    if corners == 2:
-        return ends[None]
-    return np.einsum("ya,xb->yxab", ends, ends).reshape(steps, steps, 4)

@@ -17,10 +17,10 @@ PRESETS_OWN = "(default: the preset's)"
 class Look:
     """A preset, and what replaces its settings; the words under each field are its help."""
 
-    preset: Literal["photo", "paint", "texture", "shallow", "deep"] = "paint"
+    preset: Literal["photo", "paint", "texture", "shallow", "deep", "colors"] = "paint"
     """Settings that go well together: "paint" for strokes and colors; "photo" keeps the photo's details; "texture"
-    lets the style take over; "shallow" changes colors and fine texture only; "deep" large patterns only. Each of the
-    following options replaces one setting of the preset."""
+    lets the style take over; "shallow" changes colors and fine texture only; "colors" colors only; "deep" large
+    patterns only. Each of the following options replaces one setting of the preset."""
     levels: Annotated[
         tuple[int, ...] | None, tyro.conf.arg(metavar="LEVEL [LEVEL ...]", help_behavior_hint=PRESETS_OWN)
     ] = None
@@ -32,11 +32,12 @@ class Look:
     style_size: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint=PRESETS_OWN)] = None
     """Long side in pixels to which the style is resized; larger makes its patterns larger; 0 keeps it as it is."""
     transform: Annotated[
-        Literal["wct", "monge", "adain"] | None,
-        tyro.conf.arg(metavar="{wct,monge,adain}", help_behavior_hint=PRESETS_OWN),
+        Literal["wct", "monge", "adain", "whiten"] | None,
+        tyro.conf.arg(metavar="{wct,monge,adain,whiten}", help_behavior_hint=PRESETS_OWN),
     ] = None
     """How features take on the style's statistics: wct as in the paper; monge changes the photo's colors and shapes
-    least; adain ignores how features vary together, so is weaker."""
+    least; adain ignores how features vary together, so is weaker; whiten takes the photo's own statistics away and puts
+    nothing in their place, so needs no style: best seen at one level (--levels 4 --alpha 1)."""
 
     shrinkage: Annotated[float | None, tyro.conf.arg(metavar="NUMBER", help_behavior_hint=PRESETS_OWN)] = None
     """From 0 to 1: how much faint variation in the photo is kept from being blown up to the style's full strength;

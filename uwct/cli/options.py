@@ -9,7 +9,8 @@ import tyro
 
 from uwct.cli import regions
 from uwct.cli.look import NUMBERS, Look
-from uwct.cli.sizes import check_size
+from uwct.cli.sizes import LARGEST, check_size
+from uwct.styles import is_style
 
 Files = Annotated[tuple[tuple[Path, ...], ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="FILE [FILE ...]")]
 Regions = Annotated[
@@ -17,6 +18,7 @@ Regions = Annotated[
     tyro.conf.UseAppendAction,
     tyro.conf.arg(metavar="MASK[:RRGGBB] [STYLE[:WEIGHT] ...]"),
 ]
+MOST_FRAMES = 1000  # so that their numbers have three digits
 File = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
 
 
@@ -36,7 +38,9 @@ class Arguments:
     named after content and style. A folder as --content or --style needs a folder here; - writes PNG to standard
     output."""
     style_weights: Annotated[tuple[float, ...], tyro.conf.arg(metavar=NUMBERS)] = ()
-    """Each style's share in the mixture, one number a style, normalised to sum 1; equal by default."""
+    """Each style's share in the mixture, one number a style, normalised to sum 1; equal by default. As many numbers for
+    each level, from the deepest to the shallowest, mix each level in its own way: strokes of the one style, colors of
+    the other."""
     style_mask: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FILE [FILE ...]")] = ()
     """One grey picture a style picture: only where it is white does the style count."""
     region: Regions = ()
@@ -49,15 +53,26 @@ class Arguments:
     keep_colors: Annotated[Literal["luminance", "matched"] | None, tyro.conf.arg(metavar="{luminance,matched}")] = None
     """Keep the photo's colors, in one of the two ways of Gatys et al. (2016): "luminance" takes only light and dark
     from the stylized picture; "matched" gives the style the photo's colors first, so that strokes stay colored."""
+    patches: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """At the deepest level, take patches of the style picture itself, each the most similar one, instead of its
+    statistics: its shapes come along (style swap; Chen and Schmidt 2016)."""
     size: int = 0
     """Long side of the output in pixels; 0 keeps the photo's size. With --texture, both sides (0: 512)."""
+    shape: Annotated[tuple[int, int] | None, tyro.conf.arg(metavar="WIDTH HEIGHT")] = None
+    """Width and height in pixels of a --texture that is no square."""
     texture: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Make a texture of the style out of random noise, without any photo."""
     seed: int = 0
     """The seed of that noise: the same seed gives the same texture."""
     seamless: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Make a texture whose copies fit together without seams, above and beside each other; --size must be a multiple
+    """Make a texture whose copies fit together without seams, above and beside each other; its sides must be multiples
     of 16 (with level 5; of 8 with level 4, and so on)."""
+    gradient: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Make a texture that changes from the one of two styles at its left to the other at its right, or between four
+    styles in its corners."""
+    frames: int = 0
+    """Make so many textures out of the same noise, from the first style over those between to the last, as numbered
+    files: name.000.png and so on."""
     model: str = "vgg16"
     """The networks: vgg16 or small (faster), which come with this program, or a model file that train.py wrote."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
@@ -83,20 +98,22 @@ def check(arguments: Arguments) -> None:
     """Raises ValueError for options that do not go together."""
     arguments.look.resolve()
     styles, weights = style_paths(arguments), arguments.style_weights
-    if not styles and not arguments.region:
+    if not styles and not arguments.region and arguments.look.transform != "whiten":
         raise ValueError("--style needs at least one picture")
     if weights:
-        if len(weights) != len(styles):
-            raise ValueError(f"{len(styles)} styles need as many --style-weights, not {len(weights)}")
-        if min(weights) < 0 or not 0 < sum(weights) < np.inf:
-            raise ValueError(f"--style-weights must not be negative, nor all 0, not {list(weights)}")
+        levels = len(arguments.look.resolve().levels)
+        if len(weights) not in (len(styles), levels * len(styles)):
+            many = f", or {levels * len(styles)} for {levels} levels" if levels > 1 else ""
+            raise ValueError(f"{len(styles)} styles need as many --style-weights{many}, not {len(weights)}")
+        for share in mixtures(arguments):
+            if min(share) < 0 or not 0 < sum(share) < np.inf:
+                raise ValueError(f"--style-weights must not be negative, nor all 0, not {list(share)}")
     check_size("--size", arguments.size)
     if not 0 <= arguments.seed < 2**32:
         raise ValueError(f"--seed must lie between 0 and 2^32, not {arguments.seed}")
     if arguments.texture == (arguments.content is not None):
         raise ValueError("give either --content or --texture")
-    if arguments.seamless and not arguments.texture:
-        raise ValueError("--seamless needs --texture")
+    check_texture(arguments)
     if arguments.style_mask and (len(arguments.style_mask) != len(styles) or any(path.is_dir() for path in styles)):
         raise ValueError(f"--style-mask needs one mask for each of {len(styles)} style pictures")
     if arguments.region:
@@ -104,6 +121,32 @@ def check(arguments: Arguments) -> None:
     check_whole(arguments)
     if arguments.compat:
         check_compat(arguments)
+
+
+def check_texture(arguments: Arguments) -> None:
+    """Raises ValueError for options of textures that do not make sense, or without one."""
+    options = {
+        "--shape": arguments.shape,
+        "--seamless": arguments.seamless,
+        "--gradient": arguments.gradient,
+        "--frames": arguments.frames,
+    }
+    for option, given in options.items():
+        if given and not arguments.texture:
+            raise ValueError(f"{option} needs --texture")
+    for side in arguments.shape or (1,):
+        if not 1 <= side <= LARGEST:
+            raise ValueError(f"--shape must be two numbers from 1 to 2^31, not {side}")
+    styles = style_paths(arguments)
+    pictures = len(styles) if not any(path.is_dir() for path in styles) else 0
+    if arguments.gradient and (pictures not in (2, 4) or arguments.seamless or arguments.style_weights):
+        raise ValueError("--gradient takes two or four styles, without --style-weights and --seamless")
+    if arguments.frames and (arguments.frames < 2 or pictures < 2 or arguments.style_weights or arguments.gradient):
+        raise ValueError("--frames takes at least 2 frames and 2 styles, without --style-weights and --gradient")
+    if arguments.frames and str(arguments.output) == "-":
+        raise ValueError("--frames writes several files; name one as --output")
+    if arguments.frames > MOST_FRAMES:
+        raise ValueError(f"--frames must be at most {MOST_FRAMES}, not {arguments.frames}")
 
 
 def check_regions(arguments: Arguments) -> None:
@@ -118,14 +161,23 @@ def check_regions(arguments: Arguments) -> None:
 
 def check_whole(arguments: Arguments) -> None:
     """Raises ValueError for options that need the picture whole beside those that cut it or have no photo."""
-    whole = {"--region": arguments.region, "--keep-colors": arguments.keep_colors, "--steps": arguments.steps}
+    whole = {
+        "--region": arguments.region,
+        "--keep-colors": arguments.keep_colors,
+        "--steps": arguments.steps,
+        "--patches": arguments.patches,
+    }
     for option, given in whole.items():
         if given and arguments.tile.isdecimal():
             raise ValueError(f"{option} needs the picture whole; leave --tile out")
         if given and (arguments.compat or arguments.texture):
             raise ValueError(f"{option} goes with neither --texture nor --compat")
-    if arguments.steps and arguments.region:
-        raise ValueError("--steps does not go with --region")
+    if sum(map(bool, (arguments.steps, arguments.region, arguments.patches))) > 1:
+        raise ValueError("--steps, --region and --patches do not go together")
+    if arguments.patches:
+        styles = style_paths(arguments)
+        if len(styles) != 1 or is_style(styles[0]) or arguments.style_mask:
+            raise ValueError("--patches takes one style picture, without --style-mask")
     if arguments.region_alpha and not arguments.region:
         raise ValueError("--region-alpha needs a --region")
     if arguments.steps and str(arguments.output) == "-":
@@ -136,7 +188,7 @@ def check_whole(arguments: Arguments) -> None:
 
 def needs_whole(arguments: Arguments) -> bool:
     """Whether an option was given that works on whole pictures only."""
-    return bool(arguments.region or arguments.keep_colors or arguments.steps)
+    return bool(arguments.region or arguments.keep_colors or arguments.steps or arguments.patches)
 
 
 def check_compat(arguments: Arguments) -> None:
@@ -153,6 +205,12 @@ def check_compat(arguments: Arguments) -> None:
 def style_paths(arguments: Arguments) -> list[Path]:
     """The style pictures or the folder in the order given, whether behind one --style or several."""
     return [path for paths in arguments.style for path in paths]
+
+
+def mixtures(arguments: Arguments) -> list[tuple[float, ...]]:
+    """The --style-weights, one a style, of all levels or of each."""
+    weights, styles = arguments.style_weights, len(style_paths(arguments))
+    return [weights[i : i + styles] for i in range(0, len(weights), styles)] if styles else []
 
 
 def region_files(arguments: Arguments) -> list[regions.RegionFiles]:

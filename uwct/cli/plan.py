@@ -49,7 +49,7 @@ def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
 def plan_picture(content: Path | None, styles: Sequence[Path], output: Path | None) -> Job:
     """The job for one content and one mixture."""
     source = "texture" if content is None else "stdin" if content == images.STANDARD else content.stem
-    default = Path("_".join([source, *([path.stem for path in styles] or ["regions"])]) + ".png")
+    default = Path("_".join([source, *([path.stem for path in styles] or ["stylized"])]) + ".png")
     output = output or default
     output = output / default if output.is_dir() else output
     images.file_format(output)

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import sys
 import time
+from contextlib import AbstractContextManager, nullcontext
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -17,19 +18,21 @@ from tqdm import tqdm
 
 from uwct import colors, compat, images
 from uwct.cli import regions
+from uwct.cli.ahead import compiling, plain_style
 from uwct.cli.cache import use_compilation_cache
 from uwct.cli.dtypes import dtype_for
 from uwct.cli.encoding import encode_file
 from uwct.cli.errors import FAULTS, fail_partly, one_sentence, sentence
 from uwct.cli.large import paint_in_windows
-from uwct.cli.options import Arguments, check, needs_whole, region_files, style_paths
+from uwct.cli.options import Arguments, check, mixtures, needs_whole, region_files, style_paths
 from uwct.cli.plan import Job, plan
 from uwct.cli.sizes import check_memory, check_tile, sized, window_for
 from uwct.layers import Padding
 from uwct.model import Model, load
 from uwct.presets import TRANSFORMS, Preset
-from uwct.regions import Region
-from uwct.transfer import Style, stylize, synthesize
+from uwct.regions import Region, synthesize_between
+from uwct.swap import stylize_by_patches
+from uwct.transfer import Style, check_strengths, stylize, synthesize
 
 HELP = """Paint a photo in the manner of any picture.
 
@@ -85,7 +88,8 @@ def run(arguments: Arguments, jobs: list[Job]) -> list[str]:
         for paths, group in groupby(jobs, key=lambda job: job.styles):
             of_style = list(group)
             try:
-                encoded = None if each_anew else encode(arguments, look, model, paths)
+                with ahead_of(arguments, look, model, of_style):
+                    encoded = None if each_anew else encode(arguments, look, model, paths)
             except FAULTS as fault:
                 if len(jobs) == 1:
                     raise
@@ -106,13 +110,21 @@ def run(arguments: Arguments, jobs: list[Job]) -> list[str]:
     return failures
 
 
+def ahead_of(arguments: Arguments, look: Preset, model: Model, jobs: list[Job]) -> AbstractContextManager[None]:
+    """What prepares the first of some pictures while its style is encoded, where that is done in the ordinary way."""
+    content, styles = jobs[0].content, jobs[0].styles
+    if content is None or arguments.compat or needs_whole(arguments) or arguments.tile.isdecimal():
+        return nullcontext()
+    return compiling(model, content, arguments.size, max(1, len(styles)), look, options(arguments, look))
+
+
 def do(arguments: Arguments, look: Preset, model: Model, encoded: Encoded | None, job: Job) -> tuple[str, str]:
     """Writes one picture, whole or in windows; returns the size of what it was made from, and its own."""
     if arguments.compat:
         picture, before = paint_compatibly(arguments, look, model, job)
     elif job.content is None:
         assert encoded is not None
-        picture, before = paint_texture(arguments, look, model, encoded.styles)
+        return paint_textures(arguments, look, model, encoded.styles, job.output)
     elif (
         encoded
         and not needs_whole(arguments)
@@ -128,8 +140,8 @@ def do(arguments: Arguments, look: Preset, model: Model, encoded: Encoded | None
 
 def options(arguments: Arguments, look: Preset) -> dict[str, Any]:
     """The further arguments of `stylize` and its like."""
-    total = sum(arguments.style_weights)
-    weights = [weight / total for weight in arguments.style_weights] or None
+    rows = [[weight / sum(row) for weight in row] for row in mixtures(arguments)]
+    weights = rows if len(rows) > 1 else rows[0] if rows else None
     return {"weights": weights, "transform": TRANSFORMS[look.transform], "shrinkage": look.shrinkage}
 
 
@@ -143,6 +155,8 @@ def encode(
         for files in region_files(arguments)
     ]
     styles = [encode_file(path, model, look.style_size, mask, photo) for path, mask in zip(paths, masks, strict=True)]
+    if look.transform == "whiten" and not styles:
+        styles = [plain_style(model)]
     return Encoded(styles, named)
 
 
@@ -162,25 +176,47 @@ def paint(
     if encoded.regions:
         rest = Region(None, encoded.styles, how["weights"])
         rgb = regions.paint_regions(model, photo, encoded.regions, rest, arguments.region_alpha, look)
+    elif arguments.patches:
+        _, painting = sized(job.styles[0], "--style-size", look.style_size, model.config)
+        style = jnp.asarray(painting.rgb)
+        style = colors.match_colors(style, photo) if arguments.keep_colors == "matched" else style
+        del how["weights"]
+        rgb = stylize_by_patches(model, photo, style, look.levels, look.alpha, **how)
     elif arguments.steps:
         rgb = photo
-        for level, alpha in zip(look.levels, look.alpha, strict=True):
-            rgb = stylize(model, rgb, encoded.styles, (level,), alpha, **how)
+        shares, _ = check_strengths(len(encoded.styles), how.pop("weights"), look.levels, look.alpha)
+        for level, alpha, share in zip(look.levels, look.alpha, shares, strict=True):
+            rgb = stylize(model, rgb, encoded.styles, (level,), alpha, weights=share, **how)
             images.write(job.output.with_suffix(f".level{level}{job.output.suffix}"), finished(rgb))
     else:
         rgb = stylize(model, photo, encoded.styles, look.levels, look.alpha, **how)
     return finished(rgb), picture.size
 
 
-def paint_texture(arguments: Arguments, look: Preset, model: Model, styles: list[Style]) -> tuple[images.Picture, str]:
-    """A texture of the styles, out of noise, and its size."""
-    side = arguments.size or 512
-    check_memory("a texture", "--size", side, side, model.config)
-    key = jax.random.key(arguments.seed)
+def paint_textures(
+    arguments: Arguments, look: Preset, model: Model, styles: list[Style], output: Path
+) -> tuple[str, str]:
+    """Writes a texture of the styles, or those of a way from style to style; returns their size, twice."""
+    width, height = arguments.shape or (arguments.size or 512,) * 2
+    check_memory("a texture", "--size", height, width, model.config)
+    how, key = options(arguments, look), jax.random.key(arguments.seed)
+    common = (model, styles, (height, width), key, look.levels, look.alpha)
+    if arguments.gradient:
+        del how["weights"]
+        images.write(output, images.Picture(np.asarray(synthesize_between(*common, **how))))
+        return (f"{width}x{height}",) * 2
     padding: Padding = "wrap" if arguments.seamless else "reflect"
-    how = options(arguments, look) | {"padding": padding}
-    texture = synthesize(model, styles, (side, side), key, look.levels, look.alpha, **how)
-    return images.Picture(np.asarray(texture)), f"{side}x{side}"
+    for number, weights in enumerate(way(len(styles), arguments.frames) if arguments.frames else [how["weights"]]):
+        texture = synthesize(*common, **how | {"weights": weights, "padding": padding})
+        name = output.with_suffix(f".{number:03d}{output.suffix}") if arguments.frames else output
+        images.write(name, images.Picture(np.asarray(texture)))
+    return (f"{width}x{height}",) * 2
+
+
+def way(styles: int, frames: int) -> np.ndarray:
+    """Weights `[frames, styles]` that go from the first style to the last, at an even pace."""
+    at = np.linspace(0, styles - 1, frames)[:, None]
+    return np.clip(1 - np.abs(at - np.arange(styles)), 0, 1)
 
 
 def paint_compatibly(arguments: Arguments, look: Preset, model: Model, job: Job) -> tuple[images.Picture, str]:
@@ -218,7 +254,10 @@ def tell(arguments: Arguments, look: Preset, job: Job, before: str, after: str, 
 
 def sentence_about(arguments: Arguments, look: Preset, job: Job, before: str, after: str, seconds: float) -> str:
     """What was done, for people."""
-    source, styles = job.content or "noise", " + ".join(path.name for path in job.styles) or "its regions' styles"
+    source, styles = (
+        job.content or "noise",
+        " + ".join(path.name for path in job.styles) or ("its regions' styles" if arguments.region else "no style"),
+    )
     levels = " ".join(f"{level}:{alpha:g}" for level, alpha in zip(look.levels, look.alpha, strict=True))
     return (
         f"{source} ({before}) in the manner of {styles} -> {job.output} ({after}): "
