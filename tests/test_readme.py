@@ -126,7 +126,7 @@ def test_documented_commands_run(command, clone, environment, style_file):
 
 def test_the_python_of_readme_runs(clone):
     (program,) = readme_blocks("python")
-    check = "\nimport numpy as np\nassert np.abs(whitened.mean((0, 1))).max() < 1e-2\n"
+    check = "\nassert np.abs(whitened.mean((0, 1))).max() < 1e-2\n"
     subprocess.run([sys.executable, "-c", program + check], cwd=clone, check=True)
     assert (clone / "result.png").exists()
 

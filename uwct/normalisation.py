@@ -55,7 +55,10 @@ def normalise(params: Any, means: dict[str, np.ndarray]) -> Any:
 
 
 def variances(blocks: Blocks, params: Any, batches: Iterable[np.ndarray]) -> tuple[float, ...]:
-    """(pixels, relu1_1, ..., relu5_1): the variance about each channel's mean, averaged over channels."""
+    """(pixels, relu1_1, ..., relu5_1): the variance about each channel's mean, averaged over channels.
+
+    Levels that the encoder does not reach have 1.
+    """
     encoder = Encoder(blocks)
 
     @jax.jit
@@ -63,7 +66,7 @@ def variances(blocks: Blocks, params: Any, batches: Iterable[np.ndarray]) -> tup
         maps = (pictures, *encoder.apply({"params": params}, pictures, LEVELS[-1]))
         return [(x.mean((0, 1, 2)), jnp.square(x).mean((0, 1, 2))) for x in maps]
 
-    total: list[Any] = [(0.0, 0.0)] * (1 + len(LEVELS))
+    total: list[Any] = [(0.0, 0.0)] * (1 + len(blocks))
     count = 0
     for pictures in batches:
         new = sums(jnp.asarray(pictures))
@@ -72,4 +75,5 @@ def variances(blocks: Blocks, params: Any, batches: Iterable[np.ndarray]) -> tup
             for ts, ns in zip(total, new, strict=True)
         ]
         count += len(pictures)
-    return tuple(float(np.mean(square / count - (mean / count) ** 2)) for mean, square in total)
+    found = [float(np.mean(square / count - (mean / count) ** 2)) for mean, square in total]
+    return (*found, *[1.0] * (len(LEVELS) - len(blocks)))

@@ -5,7 +5,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import numpy as np
@@ -16,7 +16,21 @@ from uwct.convert.networks import Network, recognise
 from uwct.model import Model
 from uwct.normalisation import mean_activations, normalise, variances
 
-READERS = (torch_files, keras, torch7)
+
+class Reader(Protocol):
+    """What reads a format: a module with these two."""
+
+    @property
+    def MAGIC(self) -> tuple[bytes, ...]:
+        """What its files begin with, up to 16 bytes: one of these."""
+        ...
+
+    def read(self, path: Path) -> dict[str, np.ndarray]:
+        """All weights of a file, named and shaped as PyTorch has them (see `convert.networks`)."""
+        ...
+
+
+READERS: tuple[Reader, ...] = (torch_files, keras, torch7)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +67,7 @@ def is_foreign(path: Path) -> bool:
     return _reader(path) is not None
 
 
-def _reader(path: Path) -> Any:
+def _reader(path: Path) -> Reader | None:
     with path.open("rb") as file:
         start = file.read(16)
     return next((reader for reader in READERS if start.startswith(reader.MAGIC)), None)
