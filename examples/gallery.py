@@ -7,7 +7,10 @@ import re
 import shlex
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+
+from PIL import Image
 
 GALLERY = Path("examples/gallery")
 
@@ -21,6 +24,26 @@ def main() -> None:
         program, *words = shlex.split(command)
         entry = ["-m", "uwct"] if program == "uwct" else []
         subprocess.run([sys.executable, *entry, *words, "--output", str(GALLERY / name)], check=True)
+    video()
+
+
+def video() -> None:
+    """Makes video.jpg: three frames of a clip that moves over a photo, and below them the same stylized."""
+    side, step, count = 200, 6, 17
+    photo = Image.open("examples/photos/coffee.jpg").resize((side + step * (count - 1), side), Image.Resampling.LANCZOS)
+    sheet = Image.new("RGB", (3 * side, 2 * side))
+    with tempfile.TemporaryDirectory() as name:
+        frames, painted = Path(name, "frames"), Path(name, "painted")
+        frames.mkdir()
+        for i in range(count):
+            photo.crop((step * i, 0, step * i + side, side)).save(frames / f"{i}.png")
+        style = ["--style", "examples/styles/strokes.jpg"]
+        subprocess.run([sys.executable, "-m", "uwct", "video", str(frames), str(painted), *style], check=True)
+        for row, folder in enumerate((frames, painted)):
+            for column in range(3):
+                frame = Image.open(folder / f"{column * (count - 1) // 2}.png")
+                sheet.paste(frame, (column * side, row * side))
+    sheet.save(GALLERY / "video.jpg", quality=84)
 
 
 if __name__ == "__main__":

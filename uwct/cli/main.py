@@ -10,6 +10,7 @@ Style transfer from any picture to any photo, without training per style.
   uwct style     keep styles as small files, and mix them
   uwct grid      lay results of many settings out in one picture
   uwct augment   make a data set of pictures in random styles
+  uwct video     paint a video in the manner of any picture
   uwct evaluate  measure how near stylized pictures are to their styles and contents
   uwct train     train the networks' decoders, or a narrower network, on photographs
   uwct convert   make a model file of weights that other programs wrote
@@ -31,6 +32,8 @@ def main() -> None:
         from uwct.cli.grid import main as run
     elif command == "augment":
         from uwct.cli.augment import main as run
+    elif command == "video":
+        from uwct.cli.video import main as run
     elif command == "evaluate":
         from uwct.cli.evaluate import main as run
     elif command == "train":

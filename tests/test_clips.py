@@ -1,0 +1,163 @@
+"""Video files: what goes in comes out, at its time and with its sound."""
+
+import resource
+import sys
+from contextlib import suppress
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from moving import RATE, read_clip, sound_of, view, write_clip
+
+from uwct.clips import Clip, Writer
+
+FRAMES = [view(i) for i in range(9)]
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def copy(source, target, shape=None):
+    with Clip(Path(source)) as clip:
+        shape = shape or clip.shape
+        with Writer(Path(target), clip, shape) as writer:
+            for rgb, time in clip.frames(shape, writer.hear):
+                writer.write(rgb, time)
+
+
+def assert_alike(found, expected, tolerance=6):
+    assert np.shape(found) == np.shape(expected)
+    assert np.abs(np.asarray(found, float) - np.asarray(expected, float)).mean() < tolerance
+
+
+@pytest.mark.parametrize("target", ["b.mp4", "b.mov", "b.mkv", "b.webm"])
+def test_a_copy_has_the_same_pictures_times_and_sound(target):
+    write_clip("a.mkv", FRAMES, sound="libopus" if target == "b.webm" else "aac")
+    copy("a.mkv", target)
+    frames, times, notes = read_clip(target)
+    assert_alike(frames, FRAMES)
+    np.testing.assert_allclose(times, np.arange(9) / RATE, atol=2e-3)
+    assert abs(notes["rate"] - RATE) < 0.01  # Matroska rounds to milliseconds
+    assert (notes["matrix"], notes["range"]) == (1, 1)  # BT.709, so that players show the colors that were meant
+    assert sound_of(target)[:2] == sound_of("a.mkv")[:2]
+    assert {path.name for path in Path().iterdir()} == {"a.mkv", target}
+
+
+def test_frames_that_do_not_come_evenly_keep_their_times():
+    times = [0, 1, 2, 7, 8, 12, 20, 21, 22]
+    write_clip("a.mp4", FRAMES, times)
+    copy("a.mp4", "b.mp4")
+    frames, found, _ = read_clip("b.mp4")
+    assert len(frames) == 9
+    np.testing.assert_allclose(found, np.array(times) / RATE, atol=1e-3)
+    np.testing.assert_allclose(sound_of("b.mp4")[2], sound_of("a.mp4")[2], atol=1e-3)
+
+
+@pytest.mark.parametrize("rotation", [90, 180, 270])
+def test_what_was_filmed_on_its_side_is_upright(rotation):
+    write_clip("a.mp4", FRAMES, rotation=rotation)
+    copy("a.mp4", "b.mp4")
+    frames, _, notes = read_clip("b.mp4")
+    assert notes["rotation"] == 0
+    assert_alike(frames, [np.rot90(frame, rotation // 90) for frame in FRAMES])
+
+
+def test_odd_sides_lose_a_line_only_where_the_codec_has_none():
+    odd = [frame[:47, :61] for frame in FRAMES]
+    write_clip("a.mkv", odd, sound=None)
+    copy("a.mkv", "b.mp4")
+    copy("a.mkv", "b.webm")
+    assert_alike(read_clip("b.mp4")[0], [frame[:46, :60] for frame in odd])
+    assert_alike(read_clip("b.webm")[0], odd)
+
+
+def test_frames_are_resized_and_pixels_that_are_not_square_stay_so():
+    write_clip("wide.mkv", FRAMES, sound=None, aspect=Fraction(4, 3))
+    copy("wide.mkv", "b.mkv", (24, 32))
+    halves = [frame.reshape(24, 2, 32, 2, 3).mean((1, 3)) for frame in FRAMES]
+    assert_alike(read_clip("b.mkv")[0], halves)
+    for name in ("wide.mkv", "b.mkv"):
+        with av.open(name) as container:
+            assert container.streams.video[0].sample_aspect_ratio == Fraction(4, 3)
+
+
+@pytest.mark.parametrize(("target", "codec"), [("b.mp4", "aac"), ("b.webm", "opus")])
+def test_sound_that_the_container_cannot_hold_is_encoded(target, codec):
+    write_clip("a.mkv", FRAMES, sound="pcm_s16le")
+    copy("a.mkv", target)
+    found, _, times = sound_of(target)
+    assert found == codec
+    with av.open(target) as container:
+        samples = np.concatenate([frame.to_ndarray() for frame in container.decode(audio=0)], axis=1)
+    assert abs(times[-1] - 9 / RATE) < 0.1
+    hum = np.abs(np.fft.rfft(samples[0, 4096 : 4096 + 8192]))
+    assert abs(hum.argmax() * 2 * np.pi / 8192 - 0.05) < 0.002
+    assert abs(np.sqrt((samples[:, 4096:-4096] ** 2).mean()) - 0.2 / np.sqrt(2)) < 0.02
+
+
+def test_a_damaged_packet_is_passed_over():
+    write_clip("a.mkv", FRAMES, codec="mjpeg", sound=None)
+    data = bytearray(Path("a.mkv").read_bytes())
+    start = data.find(b"\xff\xd8", data.find(b"\xff\xd8") + 2)
+    end = data.find(b"\xff\xd8", start + 2) - 20
+    data[start:end] = bytes(end - start)
+    Path("a.mkv").write_bytes(data)
+    copy("a.mkv", "b.mp4")
+    assert len(read_clip("b.mp4")[0]) == 8
+
+
+def test_nothing_stays_of_what_failed():
+    write_clip("a.mp4", FRAMES)
+    with Clip(Path("a.mp4")) as clip, suppress(KeyboardInterrupt), Writer(Path("b.mp4"), clip, clip.shape) as writer:
+        writer.write(*next(clip.frames(clip.shape, writer.hear)))
+        raise KeyboardInterrupt
+    assert [path.name for path in Path().iterdir()] == ["a.mp4"]
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_nothing():
+    noise = np.random.default_rng(0).integers(0, 255, (30, 96, 96, 3), np.uint8)
+    write_clip("a.mkv", noise, sound=None)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+    try:
+        with pytest.raises(OSError, match=r"^b\.mp4 cannot be written: File too large$"):
+            copy("a.mkv", "b.mp4")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [path.name for path in Path().iterdir()] == ["a.mkv"]
+
+
+def test_files_that_hold_no_video_are_refused():
+    Path("text.mp4").write_text("no video")
+    with av.open("sound.mp4", "w") as container:
+        stream = container.add_stream("aac", 48000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((2, 4096), np.float32), "fltp", "stereo")
+        frame.sample_rate = 48000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    for name, sentence in (
+        ("none.mp4", "there is no video none.mp4"),
+        ("text.mp4", "text.mp4 cannot be read as a video: "),
+        ("sound.mp4", "sound.mp4 holds no moving pictures"),
+    ):
+        with pytest.raises((ValueError, OSError), match=sentence):
+            Clip(Path(name))
+
+
+def test_files_that_cannot_be_written_are_refused():
+    write_clip("a.mkv", [frame[:1] for frame in FRAMES], sound=None)
+    with Clip(Path("a.mkv")) as clip:
+        for name, sentence in (("b.mp4", "would be 64x1 pixels"), ("b.gif", "must end in one of .mp4, .m4v, .mov")):
+            with pytest.raises(ValueError, match=sentence):
+                Writer(Path(name), clip, clip.shape)
+    assert [path.name for path in Path().iterdir()] == ["a.mkv"]
+
+
+def test_without_pyav_the_sentence_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(ImportError, match=r'python -m pip install "\.\[video\]"'):
+        Clip(Path("a.mp4"))

@@ -1,0 +1,108 @@
+"""Clips: the moments of the scene so far, and what they do to the frames."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import picture
+
+from uwct import encode_style, moments, stylize
+from uwct.video import colors_of, is_cut, smooth, stylize_batch, stylize_frames
+
+STYLE = picture(32, 32, 9)
+SCENE = picture(32, 60, 1)
+PAN = [SCENE[:, 2 * i : 2 * i + 40] for i in range(5)]
+OTHER = [0.4 * picture(32, 40, 2), 0.4 * picture(32, 40, 3)]  # darker, another scene
+LEVELS, ALPHA = (2, 1), (0.9, 0.7)
+
+
+def painted(model, frames, **options):
+    return np.stack(list(stylize_frames(model, frames, STYLE, LEVELS, ALPHA, **options)))
+
+
+def test_smoothed_moments_are_those_of_all_pixels_so_far_with_fading_weights(rng):
+    x = rng.normal(size=(6, 4, 5, 3)) + 2 * rng.normal(size=(6, 1, 1, 3))
+    keep = np.array([0.7, 0.7, 0.0, 0.7, 0.2])  # a cut before the third
+    own = moments(jnp.float32(x[1:]))
+    smoothed = smooth(moments(jnp.float32(x[0])), own, jnp.asarray(keep))
+    pixels = x.reshape(6, 20, 3)
+    shares = np.array([1.0])
+    for t in range(5):
+        shares = np.append(keep[t] * shares, 1 - keep[t])
+        weights = np.repeat(shares, 20)
+        seen = pixels[: t + 2].reshape(-1, 3)
+        mean = weights @ seen / weights.sum()
+        scatter = (weights[:, None] * (seen - mean)).T @ (seen - mean)
+        np.testing.assert_allclose(smoothed.weight[t], 20, rtol=1e-5)
+        np.testing.assert_allclose(smoothed.mean[t], mean, atol=1e-5)
+        np.testing.assert_allclose(smoothed.cov[t], scatter / 19, atol=1e-4)
+
+
+def test_without_smoothing_every_frame_is_stylized_on_its_own(tiny_model):
+    expected = np.stack([stylize(tiny_model, frame, STYLE, LEVELS, ALPHA) for frame in PAN])
+    np.testing.assert_allclose(painted(tiny_model, PAN, temporal=0, batch=3), expected, atol=1e-2)
+
+
+def test_a_clip_that_does_not_change_is_one_picture(tiny_model):
+    expected = stylize(tiny_model, PAN[0], STYLE, LEVELS, ALPHA)
+    for frame in painted(tiny_model, [PAN[0]] * 3, temporal=0.9):
+        np.testing.assert_allclose(frame, expected, atol=1e-2)
+
+
+def test_batches_and_what_fills_the_last_change_nothing(tiny_model):
+    frames = PAN + OTHER
+    alone = painted(tiny_model, frames, temporal=0.8, batch=1)
+    assert alone.shape == (7, 32, 40, 3)
+    np.testing.assert_allclose(painted(tiny_model, frames, temporal=0.8, batch=3), alone, atol=1e-2)
+
+
+def test_a_cut_forgets_what_was_before(tiny_model):
+    together = painted(tiny_model, PAN + OTHER, temporal=0.9)
+    np.testing.assert_allclose(together[5:], painted(tiny_model, OTHER, temporal=0.9), atol=1e-2)
+    within = painted(tiny_model, PAN[3:], temporal=0.9)
+    assert np.abs(together[3:5] - within).max() > 0.01  # whereas within a scene it is remembered
+
+
+def test_cuts_are_told_from_motion_and_noise(rng):
+    frames = np.stack([*PAN, PAN[4] + 0.05 * rng.normal(size=PAN[4].shape), *OTHER[:1]])
+    colors = colors_of(jnp.asarray(frames))
+    assert list(is_cut(colors[:-1], colors[1:])) == [False] * 5 + [True]
+
+
+def test_what_comes_and_goes_leaves_the_rest_steadier(tiny_model):
+    frames = [PAN[0].copy() for _ in range(8)]
+    for frame in frames[1::2]:
+        frame[:, :4] = (0.8, 0.7, 0.2)  # too small for a cut
+
+    def flicker(temporal):
+        rest = painted(tiny_model, frames, temporal=temporal)[4:, :, 24:]  # beyond the reach of the networks
+        return np.abs(np.diff(rest, axis=0)).mean()
+
+    assert flicker(0.9) < 0.5 * flicker(0)
+
+
+def test_a_batch_is_pure_and_works_under_jit(tiny_model):
+    style = [encode_style(tiny_model, jnp.asarray(STYLE))]
+    paint = partial(stylize_batch, weights=jnp.ones(1), levels=(1,), alphas=jnp.asarray([0.7]), temporal=0.9)
+    frames = jnp.asarray(np.stack(PAN[:3]))
+    expected, past = paint(tiny_model, frames, style, None)
+    found, found_past = jax.jit(paint)(tiny_model, frames, style, None)
+    np.testing.assert_allclose(found, expected, atol=1e-2)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-2, atol=1e-2), found_past, past)
+
+
+@pytest.mark.parametrize(
+    ("frames", "options", "sentence"),
+    [
+        (PAN, {"temporal": 1}, "temporal must be at least 0 and less than 1, not 1"),
+        (PAN, {"temporal": float("nan")}, "temporal must be at least 0 and less than 1, not nan"),
+        (PAN, {"batch": 0}, "batch must be at least 1, not 0"),
+        ([PAN[0], PAN[1][:, :30]], {}, r"the first one's shape \(32, 40, 3\), not \(32, 30, 3\)"),
+        ([np.uint8(PAN[0])], {}, "a picture must be a float array"),
+    ],
+)
+def test_wrong_arguments_are_refused(tiny_model, frames, options, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        painted(tiny_model, frames, **options)

@@ -1,0 +1,229 @@
+"""`uwct video`: a clip in the manner of any picture."""
+
+import dataclasses
+import re
+import signal
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import jax
+import numpy as np
+import tyro
+from tqdm import tqdm
+
+from uwct import clips, images
+from uwct.cli.cache import use_compilation_cache
+from uwct.cli.dtypes import dtype_for
+from uwct.cli.encoding import encode_file
+from uwct.cli.errors import one_sentence
+from uwct.cli.look import NUMBERS, Look
+from uwct.cli.sizes import bytes_per_pixel, check_memory, check_size, free_memory
+from uwct.model import Model, load
+from uwct.presets import TRANSFORMS
+from uwct.transfer import Style
+from uwct.video import stylize_frames
+
+HELP = """Paint a video in the manner of any picture.
+
+IN is a video file of any kind that FFmpeg reads, or a folder of frames. Frame rate, time stamps, size and sound stay as
+they are. OUT is a video file, .mp4, .mov, .m4v or .mkv (H.264) or .webm (VP9); of a folder of frames, a folder, where
+frames keep their names.
+
+Colors and strokes are steadied over time (--temporal), so that they do not jump when something comes into view; each
+scene starts anew. Video files need PyAV: python -m pip install ".[video]".
+
+Interrupted (Ctrl-C), the command finishes the file with the frames that are done; interrupted again, it leaves none.
+
+Examples:
+  uwct video clip.mp4 painted.mp4 --style examples/styles/waves.jpg --model small --size 480
+  uwct video frames painted --style examples/styles/waves.jpg"""
+
+Place = Annotated[Path, tyro.conf.Positional]
+Ticket = TypeVar("Ticket")
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """What the command was asked to do; the words under each field are its help."""
+
+    source: Annotated[Place, tyro.conf.arg(name="in", metavar="IN")]
+    """The video, or a folder of frames: pictures of one size, in the order of the numbers in their names."""
+    output: Annotated[Place, tyro.conf.arg(name="out", metavar="OUT")]
+    """The video to write: .mp4, .mov, .m4v, .mkv or .webm; for a folder of frames a folder, made if need be."""
+    look: Annotated[Look, tyro.conf.arg(name="")]
+    style: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FILE [FILE ...]")]
+    """The style: any picture, or a style file (.safetensors; see uwct style). Several are mixed."""
+    style_weights: Annotated[tuple[float, ...], tyro.conf.arg(metavar=NUMBERS)] = ()
+    """Each style's share in the mixture, one number a style, normalised to sum 1; equal by default."""
+    temporal: float = 0.9
+    """How steady the look is, from 0 (each frame on its own) to less than 1: how much the frames before count."""
+    size: int = 0
+    """Long side of the result in pixels; 0 keeps the video's size."""
+    batch: int = 0
+    """How many frames to compute at once at most, which changes the speed, not the result; 0 stands for 1 on a CPU, 8
+    elsewhere."""
+    model: str = "vgg16"
+    """The networks: vgg16 or small (faster), which come with this program, or a model file that train.py wrote."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """What the networks compute in; "auto" takes bfloat16 where this device is fast with it, else float32."""
+
+
+def main(argv: list[str] | None = None, prog: str = "uwct video") -> None:
+    """Stylizes a video, as the help says."""
+    arguments = tyro.cli(Arguments, args=argv, prog=prog, description=HELP)
+    use_compilation_cache()
+    with one_sentence():
+        check(arguments)
+        work = paint_folder if arguments.source.is_dir() else paint_file
+        with stopping() as stop:
+            done = work(arguments, stop)
+    if stop.is_set():
+        print(f"interrupted: {arguments.output} holds the first {done} frames", file=sys.stderr)
+        sys.exit(130)
+
+
+def check(arguments: Arguments) -> None:
+    """Raises ValueError or OSError for arguments that do not make sense."""
+    source, output, weights = arguments.source, arguments.output, arguments.style_weights
+    arguments.look.resolve()
+    if not arguments.style:
+        raise ValueError("--style needs at least one picture")
+    if not 0 <= arguments.temporal < 1:
+        raise ValueError(f"--temporal must be at least 0 and less than 1, not {arguments.temporal:g}")
+    if arguments.batch < 0:
+        raise ValueError(f"--batch must be at least 0, not {arguments.batch}")
+    check_size("--size", arguments.size)
+    if weights and len(weights) != len(arguments.style):
+        raise ValueError(f"{len(arguments.style)} styles need as many --style-weights, not {len(weights)}")
+    if weights and (min(weights) < 0 or not 0 < sum(weights) < np.inf):
+        raise ValueError(f"--style-weights must not be negative, nor all 0, not {list(weights)}")
+    if not source.exists():
+        raise FileNotFoundError(f"there is no video {source}")
+    if source.resolve() == output.resolve():
+        raise ValueError(f"OUT would overwrite {source}; give another name")
+    if source.is_dir():
+        if output.suffix.lower() in clips.SUFFIXES or output.is_file():
+            raise ValueError(f"{source} is a folder of frames, so the output must be a folder too, not {output}")
+    else:
+        clips.check_suffix(output)
+        images.check_folder(output.parent)
+
+
+@contextmanager
+def stopping() -> Iterator[threading.Event]:
+    """Within it SIGINT and SIGTERM set the Event that it gives; the second of them raises KeyboardInterrupt."""
+    stop = threading.Event()
+
+    def handle(*_: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def paint_file(arguments: Arguments, stop: threading.Event) -> int:
+    """Writes the video in the style, until it ends or is stopped; returns the number of frames."""
+    with clips.Clip(arguments.source) as clip:
+        shape = images.fitted(clip.shape, arguments.size)
+        painter = Painter.of(arguments, shape)
+        with clips.Writer(arguments.output, clip, shape) as writer:
+            if writer.shape != shape:
+                size = "{1}x{0}".format(*writer.shape)
+                print(f"{arguments.output} is {size} pixels: its codec takes even sides only", file=sys.stderr)
+            painted = painter.paint(clip.frames(shape, writer.hear))
+            return write_all(painted, writer.write, clip.count, stop)
+
+
+def paint_folder(arguments: Arguments, stop: threading.Event) -> int:
+    """Writes the frames in the style, until they end or are stopped; returns their number."""
+    paths = sorted(images.pictures_in(arguments.source), key=in_order)
+    outputs = [path.name if path.suffix.lower() in images.SUFFIXES else f"{path.name}.png" for path in paths]
+    first = images.read(paths[0])
+    shape = images.fitted(first.rgb.shape[:2], arguments.size)
+    painter = Painter.of(arguments, shape)
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    images.check_folder(arguments.output)
+
+    def frames() -> Iterator[tuple[np.ndarray, tuple[Path, images.Picture]]]:
+        for path, name in zip(paths, outputs, strict=True):
+            picture = images.read(path)
+            if picture.rgb.shape != first.rgb.shape:
+                raise ValueError(f"{path} is {picture.size} pixels, but {paths[0]} {first.size}; frames have one size")
+            picture = images.resize(picture, shape)
+            yield picture.rgb, (arguments.output / name, picture)
+
+    def write(rgb: np.ndarray, ticket: tuple[Path, images.Picture]) -> None:
+        path, picture = ticket
+        images.write(path, dataclasses.replace(picture, rgb=rgb))
+
+    return write_all(painter.paint(frames()), write, len(paths), stop)
+
+
+def in_order(path: Path) -> list[tuple[int, str]]:
+    """The key by which files are sorted as people number them: 2 before 10."""
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", path.name)]
+
+
+def write_all(painted: Iterator[tuple[np.ndarray, Any]], write: Any, count: int | None, stop: threading.Event) -> int:
+    """Writes frame after frame until there are no more, or it is stopped; returns their number."""
+    done = 0
+    with tqdm(total=count, unit="frame") as bar:
+        for rgb, ticket in painted:
+            write(rgb, ticket)
+            done += 1
+            bar.update()
+            if stop.is_set():
+                break
+    return done
+
+
+@dataclasses.dataclass(frozen=True)
+class Painter:
+    """All that frames are stylized with."""
+
+    model: Model
+    styles: list[Style]
+    options: dict[str, Any]
+
+    @classmethod
+    def of(cls, arguments: Arguments, shape: tuple[int, int]) -> "Painter":
+        """Of the arguments, for frames of (height, width); raises ValueError or OSError for what does not fit."""
+        look, model = arguments.look.resolve(), load(arguments.model, dtype=dtype_for(arguments.dtype))
+        model.check_levels(look.levels)
+        check_memory(str(arguments.source), "--size", *shape, model.config)
+        batch = arguments.batch or (1 if jax.default_backend() == "cpu" else 8)
+        fitting = int(free_memory() / (shape[0] * shape[1] * bytes_per_pixel(model.config)))
+        styles = [encode_file(path, model, look.style_size) for path in arguments.style]
+        options = {
+            "levels": look.levels,
+            "alpha": look.alpha,
+            "temporal": arguments.temporal,
+            "batch": max(1, min(batch, fitting)),
+            "weights": arguments.style_weights or None,
+            "transform": TRANSFORMS[look.transform],
+            "shrinkage": look.shrinkage,
+        }
+        return cls(model, styles, options)
+
+    def paint(self, frames: Iterable[tuple[np.ndarray, Ticket]]) -> Iterator[tuple[np.ndarray, Ticket]]:
+        """Each frame stylized, with what came beside it."""
+        tickets: deque[Ticket] = deque()
+
+        def alone() -> Iterator[np.ndarray]:
+            for frame, ticket in frames:
+                tickets.append(ticket)
+                yield frame
+
+        for rgb in stylize_frames(self.model, alone(), self.styles, **self.options):
+            yield rgb, tickets.popleft()
