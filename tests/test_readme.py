@@ -40,13 +40,13 @@ def readme_blocks(language):
 
 
 def documented_commands():
-    """Every line that starts with `python` or `uwct`, but for those that install and test."""
+    """Every line that starts with `python` or `uwct`, but for those that install, test, or serve (see test_web.py)."""
     texts = readme_blocks("sh")
     texts += [ast.get_docstring(ast.parse((ROOT / name).read_text())) for name in ("stylize.py", "train.py")]
     texts += [module.HELP for module in (stylize, train, measure, evaluate)]
     lines = [line.strip() for text in texts for line in text.splitlines()]
     commands = [line for line in lines if re.match(r"(python|uwct) ", line)]
-    return sorted({c for c in commands if not re.match(r"python -m (pip|pytest)", c)})
+    return sorted({c for c in commands if not re.match(r"python -m (pip|pytest)|uwct web", c)})
 
 
 @pytest.fixture(scope="session")

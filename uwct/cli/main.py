@@ -7,6 +7,7 @@ USAGE = """usage: uwct COMMAND [OPTIONS]
 Style transfer from any picture to any photo, without training per style.
 
   uwct stylize   paint a photo in the manner of any picture, or make a texture of it
+  uwct web       do that on a page in the browser
   uwct style     keep styles as small files, and mix them
   uwct grid      lay results of many settings out in one picture
   uwct augment   make a data set of pictures in random styles
@@ -30,6 +31,8 @@ def main() -> None:
         from uwct.cli.style import main as run
     elif command == "grid":
         from uwct.cli.grid import main as run
+    elif command == "web":
+        from uwct.cli.web import main as run
     elif command == "augment":
         from uwct.cli.augment import main as run
     elif command == "video":

@@ -1,0 +1,100 @@
+"""`uwct web`: a page in the browser."""
+
+import dataclasses
+import importlib.util
+import os
+import signal
+import socket
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from uwct import images
+from uwct.cli.cache import use_compilation_cache
+from uwct.cli.dtypes import dtype_for
+from uwct.cli.errors import one_sentence
+from uwct.cli.painter import Painter
+from uwct.cli.sizes import check_size
+from uwct.model import load
+
+HELP = """Open a page in the browser: a photo from a file or the camera, styles from a gallery, sliders, a brush for the
+parts that are to stay as they are, and the picture to download.
+
+Everything happens on this computer: the page can be opened on this computer only (unless --host says otherwise), and
+nothing is sent anywhere. What was uploaded is deleted when the command ends.
+
+Examples:
+  uwct web --styles examples/styles
+  uwct web --styles examples/styles --model small --size 1024"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """What the command was asked to do; the words under each field are its help."""
+
+    styles: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
+    """A folder of pictures to choose styles from; others can be added on the page."""
+    model: str = "vgg16"
+    """The networks: vgg16 or small (faster), which come with this program, or a model file."""
+    size: int = 512
+    """The largest long side of results in pixels; 0 keeps the photo's size."""
+    host: str = "127.0.0.1"
+    """The address to listen at. 127.0.0.1 is this computer alone; with 0.0.0.0, everybody who can reach this computer
+    can use the page."""
+    port: int = 7860
+    """The port to listen at, 1 to 65535."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """What the networks compute in; "auto" takes bfloat16 where this device is fast with it, else float32."""
+
+
+def main(argv: list[str] | None = None, prog: str = "uwct web") -> None:
+    """Serves the page until it is interrupted, as the help says."""
+    arguments = tyro.cli(Arguments, args=argv, prog=prog, description=HELP)
+    use_compilation_cache()
+    with one_sentence():
+        check(arguments)
+        serve(arguments)
+
+
+def check(arguments: Arguments) -> None:
+    """Raises ValueError or ImportError for what cannot be served."""
+    check_size("--size", arguments.size)
+    if not 1 <= arguments.port <= 65535:
+        raise ValueError(f"--port must lie between 1 and 65535, not {arguments.port}")
+    if importlib.util.find_spec("gradio") is None:
+        raise ImportError('uwct web needs Gradio: python -m pip install ".[web]"')
+
+
+def check_address(host: str, port: int) -> None:
+    """Raises OSError for an address that is taken, or not this computer's."""
+    try:
+        socket.create_server((host, port)).close()
+    except OSError as error:
+        reason, _, _ = str(error.strerror).partition(" (")  # Python adds the address
+        raise OSError(f"cannot listen at {host}, port {port}: {reason}") from None
+
+
+def serve(arguments: Arguments) -> None:
+    """Serves the page until it is interrupted."""
+    styles = images.pictures_in(arguments.styles) if arguments.styles else []
+    painter = Painter(load(arguments.model, dtype=dtype_for(arguments.dtype)), arguments.size)
+    check_address(arguments.host, arguments.port)
+    with tempfile.TemporaryDirectory(prefix="uwct-") as cache, suppress(KeyboardInterrupt):
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        # Gradio reads these when it is imported, and calls its own page when it starts, which no proxy can reach.
+        no_proxy = f"{arguments.host},localhost,{os.environ.get('no_proxy', '')}"
+        os.environ |= {"GRADIO_TEMP_DIR": cache, "GRADIO_ANALYTICS_ENABLED": "False", "no_proxy": no_proxy}
+        from uwct.cli import page
+
+        _, url, _ = page.build(painter, styles, Path(cache)).launch(
+            server_name=arguments.host, server_port=arguments.port, max_file_size="50mb",
+            theme=page.THEME, css=page.CSS, footer_links=[], quiet=True, prevent_thread_lock=True,
+            share=False, ssr_mode=False, mcp_server=False, enable_monitoring=False,
+        )  # fmt: skip
+        print(f"open {url} in a browser; Ctrl-C ends this", flush=True)
+        while True:
+            time.sleep(3600)
