@@ -1,3 +1,5 @@
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -144,3 +146,13 @@ def test_methods_agree_and_have_one_derivative(function):
     np.testing.assert_array_equal(results["auto"][0], results["eigh"][0])
     with pytest.raises(ValueError, match="method must be"):
         function(a, method="guess")
+
+
+@pytest.mark.parametrize("mapped", [lambda f: f, jax.vmap, lambda f: jax.vmap(jax.vmap(f))])
+def test_the_cpu_decomposes_a_batch_one_matrix_after_another(mapped):
+    """Two batches at a time would wait for each other for ever on two cores, now and then (jaxlib 0.10.2)."""
+    batch = jnp.broadcast_to(jnp.eye(5), (3, 2, 5, 5))
+    program = jax.jit(mapped(lambda a: sqrtm(a) + inv_sqrtm(a))).lower(batch).as_text()
+    calls = re.findall(r"@lapack_ssyevd_ffi\(.*?\).*? -> (.*)", program)
+    assert calls
+    assert all("tensor<5x5xf32>" in results and "x5x5x" not in results for results in calls)

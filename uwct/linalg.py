@@ -100,9 +100,35 @@ def kept(eigenvalues: Array) -> Array:
     return ~(eigenvalues <= jnp.maximum(floor, float(info.tiny) ** 0.6))
 
 
+def _eigh(a: Array) -> tuple[Array, Array]:
+    """`jnp.linalg.eigh` of a batch, on the CPU one matrix after another, also under `vmap`.
+
+    jaxlib spreads a batch over the threads that its programs run on: two batches at a time in one program wait for each
+    other for ever where there are two (seen in 0.10.2).
+    """
+    size = a.shape[-1]
+
+    def one_by_one(a: Array) -> tuple[Array, Array]:
+        values, vectors = jax.vmap(_eigh_of_one)(a.reshape(-1, size, size))
+        return values.reshape(a.shape[:-1]), vectors.reshape(a.shape)
+
+    def together(a: Array) -> tuple[Array, Array]:
+        values, vectors = jnp.linalg.eigh(a)
+        return values, vectors
+
+    found: tuple[Array, Array] = lax.platform_dependent(a, cpu=one_by_one, default=together)
+    return found
+
+
+@jax.custom_batching.sequential_vmap
+def _eigh_of_one(a: Array) -> tuple[Array, Array]:
+    values, vectors = jnp.linalg.eigh(a)
+    return values, vectors
+
+
 def _roots(a: Array) -> tuple[Array, Array, Array]:
     """(sqrt(lambda), 1 / sqrt(lambda), eigenvectors); both roots exactly 0 where lambda is masked."""
-    eigenvalues, vectors = jnp.linalg.eigh(a)
+    eigenvalues, vectors = _eigh(a)
     keep = kept(eigenvalues)
     roots = jnp.sqrt(jnp.where(keep, eigenvalues, 1))
     return jnp.where(keep, roots, 0), jnp.where(keep, 1 / roots, 0), vectors
