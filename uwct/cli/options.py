@@ -9,7 +9,7 @@ import tyro
 
 from uwct.cli import regions
 from uwct.cli.look import NUMBERS, Look
-from uwct.cli.sizes import check_size
+from uwct.cli.sizes import MEGAPIXELS, MaxMegapixels, check_size
 
 Files = Annotated[tuple[tuple[Path, ...], ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="FILE [FILE ...]")]
 Regions = Annotated[
@@ -66,6 +66,11 @@ class Arguments:
     tile: Annotated[str, tyro.conf.arg(metavar="{auto,off}|PIXELS")] = "auto"
     """Pictures that do not fit in memory are done in overlapping windows of this many pixels a side, with the same
     result; "auto" does so when it must, a number always, "off" never."""
+    max_megapixels: MaxMegapixels = MEGAPIXELS
+    """Pictures of more million pixels are refused before they are decoded: a small file can claim any size."""
+    resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """With a folder of photos or styles: leave out what an earlier run, of the same files, options and versions, has
+    finished, as manifest.jsonl in the folder of outputs says."""
     steps: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Also write what each level made, beside the output: name.level4.png and so on."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False

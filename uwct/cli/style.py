@@ -12,10 +12,10 @@ from uwct import images
 from uwct.cli.cache import use_compilation_cache
 from uwct.cli.dtypes import dtype_for
 from uwct.cli.encoding import encode_file
-from uwct.cli.errors import one_sentence
+from uwct.cli.errors import one_sentence, printable
 from uwct.cli.look import NUMBERS
 from uwct.cli.plan import check_outputs
-from uwct.cli.sizes import check_size
+from uwct.cli.sizes import MEGAPIXELS, MaxMegapixels, check_size, pixel_limit
 from uwct.model import load, read_file
 from uwct.styles import is_style, load_style, mix_styles, save_style
 
@@ -47,6 +47,8 @@ class Save:
     """A grey picture: only where it is white does the style count."""
     model: str = "vgg16"
     """The networks that the style is for: vgg16 or small, which come with this program, or a model file."""
+    max_megapixels: MaxMegapixels = MEGAPIXELS
+    """Pictures of more million pixels are refused before they are decoded: a small file can claim any size."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +84,8 @@ def main(argv: list[str] | None = None, prog: str = "uwct style") -> None:
     with one_sentence():
         if isinstance(asked, Save):
             use_compilation_cache()
-            save_picture(asked)
+            with pixel_limit(asked.max_megapixels):
+                save_picture(asked)
         elif isinstance(asked, Mix):
             mix_files(asked)
         else:
@@ -133,8 +136,8 @@ def description(path: Path) -> list[str]:
             for level in range(1, 6)
             if f"level{level}/scatter" in tensors
         }
-        lines = [f"a style for {made['backbone']}, encoder {made['encoder']}; {size(path)}"]
-    except (KeyError, TypeError, IndexError, json.JSONDecodeError):
+        lines = [printable(f"a style for {made['backbone']}, encoder {made['encoder']}; {size(path)}")]
+    except (KeyError, TypeError, IndexError, RecursionError, json.JSONDecodeError):
         raise ValueError(f"{path} is not a style file") from None
     for level, channels in levels.items():
         weight, scatter = (tensors[f"level{level}/{part}"] for part in ("weight", "scatter"))

@@ -24,7 +24,7 @@ from uwct.cli.errors import FAULTS, fail_partly, one_sentence, sentence
 from uwct.cli.large import paint_in_windows
 from uwct.cli.options import Arguments, check, needs_whole, region_files, style_paths
 from uwct.cli.plan import Job, plan
-from uwct.cli.sizes import check_memory, check_tile, sized, window_for
+from uwct.cli.sizes import check_memory, check_tile, pixel_limit, sized, window_for
 from uwct.layers import Padding
 from uwct.model import Model, load
 from uwct.presets import TRANSFORMS, Preset
@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None, prog: str = "stylize.py") -> None:
     """Stylizes, as the help says."""
     arguments = tyro.cli(Arguments, args=argv, prog=prog, description=HELP)
     use_compilation_cache()
-    with one_sentence():
+    with one_sentence(), pixel_limit(arguments.max_megapixels):
         check(arguments)
         jobs = plan(arguments.content, style_paths(arguments), arguments.output, masks_and_styles(arguments))
         failures = run(arguments, jobs)
