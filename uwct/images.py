@@ -78,7 +78,12 @@ def check_pixels(name: str, shape: tuple[int, int]) -> None:
     """Raises TooManyPixelsError for a picture of (height, width) that is beyond the limit."""
     limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and shape[0] * shape[1] > 2 * limit:
-        raise TooManyPixelsError(f"{name} is too large: it has more than the limit of {2e-6 * limit:g} million pixels")
+        raise _too_many(name)
+
+
+def _too_many(name: str) -> TooManyPixelsError:
+    limit = 2e-6 * (Image.MAX_IMAGE_PIXELS or 0)
+    return TooManyPixelsError(f"{name} is too large: it has more than the limit of {limit:g} million pixels")
 
 
 def read(path: str | os.PathLike[str]) -> Picture:
@@ -150,10 +155,7 @@ def _one_sentence(name: str) -> Iterator[None]:
     except UnidentifiedImageError:
         raise ValueError(f"{name} is not a picture in a format that can be read") from None
     except Image.DecompressionBombError:
-        limit = 2e-6 * (Image.MAX_IMAGE_PIXELS or 0)
-        raise TooManyPixelsError(
-            f"{name} is too large: it has more than the limit of {limit:g} million pixels"
-        ) from None
+        raise _too_many(name) from None
     except _BROKEN as error:
         raise ValueError(f"{name} cannot be read as a picture: {error}") from None
 

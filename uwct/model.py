@@ -219,9 +219,7 @@ def read_model(name: str | os.PathLike[str]) -> tuple[dict[str, Any], ModelConfi
     try:
         params: dict[str, Any] = unflatten_dict(tensors, sep="/")
     except TypeError:
-        raise ValueError(
-            f"{path} is not a whole model: a tensor is called as the beginning of another's name"
-        ) from None
+        raise ValueError(f"{path} is not a whole model: one tensor's name begins another's") from None
     return params, ModelConfig.from_json(metadata["config"]), metadata
 
 

@@ -40,9 +40,7 @@ def _add(path: Path, state: dict[str, np.ndarray], parts: list[str], item: Any, 
     """Adds a data set of up to `room` bytes; its layer is the last group that is called like one of VGG's."""
     layer = next((part for part in reversed(parts[:-1]) if LAYER.fullmatch(part)), parts[0])
     if item.dtype.kind != "f" or item.external or item.is_virtual or item.nbytes > room:
-        raise ValueError(
-            f"{path}: {'/'.join(parts)} is not a plain array of floating-point numbers that the file holds"
-        )
+        raise ValueError(f"{path}: {'/'.join(parts)} is not a plain array of floating-point numbers in the file")
     value = np.asarray(item[()], np.float32)
     part = {4: "weight", 2: "weight", 1: "bias"}.get(value.ndim, parts[-1])
     name = f"{layer}.{part}"

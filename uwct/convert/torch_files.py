@@ -81,13 +81,14 @@ def _tensors(
     content: dict[Any, Any], kind: type, seen: set[int], path: tuple[str, ...] = ()
 ) -> Iterator[tuple[str, Any]]:
     """The tensors by their names, each dict once; what is nested deeper than anybody nests it is passed over."""
+    if id(content) in seen or len(path) > DEEPEST:
+        return
     seen.add(id(content))
     for key, value in content.items():
         if isinstance(value, kind):
             yield ".".join((*path, str(key))), value
-        elif isinstance(value, dict) and not str(key).startswith("optim") and len(path) < DEEPEST:
-            if id(value) not in seen:
-                yield from _tensors(value, kind, seen, (*path, str(key)))
+        elif isinstance(value, dict) and not str(key).startswith("optim"):
+            yield from _tensors(value, kind, seen, (*path, str(key)))
 
 
 def _array(path: Path, name: str, tensor: Any) -> np.ndarray:
