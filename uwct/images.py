@@ -9,7 +9,6 @@ import io
 import os
 import struct
 import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
+from uwct import bounds
 from uwct.files import write_bytes
 
 STANDARD = Path("-")  # stands for standard input and output
@@ -55,35 +55,6 @@ class Picture:
     def size(self) -> str:
         """Width x height, for people."""
         return f"{self.rgb.shape[1]}x{self.rgb.shape[0]}"
-
-
-class TooManyPixelsError(ValueError):
-    """A picture has more pixels than may be decoded."""
-
-
-@contextmanager
-def pixel_limit(pixels: int) -> Iterator[None]:
-    """Within it, pictures of more than `pixels` are refused, and no others; outside, what Pillow is set to holds."""
-    before = Image.MAX_IMAGE_PIXELS
-    Image.MAX_IMAGE_PIXELS = (pixels + 1) // 2  # from there on Pillow warns, and from twice that on it refuses
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = before
-
-
-def check_pixels(name: str, shape: tuple[int, int]) -> None:
-    """Raises TooManyPixelsError for a picture of (height, width) that is beyond the limit."""
-    limit = Image.MAX_IMAGE_PIXELS
-    if limit is not None and shape[0] * shape[1] > 2 * limit:
-        raise _too_many(name)
-
-
-def _too_many(name: str) -> TooManyPixelsError:
-    limit = 2e-6 * (Image.MAX_IMAGE_PIXELS or 0)
-    return TooManyPixelsError(f"{name} is too large: it has more than the limit of {limit:g} million pixels")
 
 
 def read(path: str | os.PathLike[str]) -> Picture:
@@ -155,7 +126,7 @@ def _one_sentence(name: str) -> Iterator[None]:
     except UnidentifiedImageError:
         raise ValueError(f"{name} is not a picture in a format that can be read") from None
     except Image.DecompressionBombError:
-        raise _too_many(name) from None
+        raise bounds.too_many(name) from None
     except _BROKEN as error:
         raise ValueError(f"{name} cannot be read as a picture: {error}") from None
 

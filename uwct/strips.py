@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from uwct import images
+from uwct import bounds, images
 from uwct.canvas import Canvas
 from uwct.files import replacing
 
@@ -44,7 +44,7 @@ class LargePicture:
 def shape(path: Path) -> tuple[int, int] | None:
     """(height, width) of an upright picture, by its header; None for files that are not read by strips.
 
-    Raises images.TooManyPixelsError as `images.read` does.
+    Raises bounds.TooManyPixelsError as `images.read` does.
     """
     import pyvips
 
@@ -52,7 +52,7 @@ def shape(path: Path) -> tuple[int, int] | None:
         image = _open(path).autorot()
     except (pyvips.Error, ValueError, OSError):
         return None
-    images.check_pixels(str(path), (image.height, image.width))
+    bounds.check_pixels(str(path), (image.height, image.width))
     return image.height, image.width
 
 
@@ -67,7 +67,7 @@ def read(path: Path, folder: Path, long_side: int = 0) -> LargePicture:
         # Row after row, unless the picture must be turned: then libvips decodes it to a file of its own first.
         turned = _open(path).get_typeof("orientation") != 0
         image = _open(path, access="random" if turned else "sequential", fail_on="truncated").autorot()
-        images.check_pixels(str(path), (image.height, image.width))
+        bounds.check_pixels(str(path), (image.height, image.width))
         deep = image.format in ("ushort", "short")
         profile = image.get("icc-profile-data") if image.get_typeof("icc-profile-data") else None
         if image.interpretation not in ("srgb", "rgb", "rgb16"):
@@ -99,7 +99,7 @@ def _open(path: Path, **options: Any) -> Any:
     import pyvips
 
     images.check_file(path)
-    image = pyvips.Image.new_from_file(str(path), **options)
+    image = pyvips.Image.new_from_file(str(path), revalidate=True, **options)  # it may have been written anew
     if image.get("vips-loader") not in _LOADERS:
         raise ValueError(f"{path} is not a picture in a format that can be read by strips")
     return image

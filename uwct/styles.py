@@ -14,13 +14,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from safetensors.numpy import save as serialise
 
 from uwct.affine import mix
 from uwct.config import LEVELS
-from uwct.files import write_bytes
-from uwct.model import Model, read_file
+from uwct.model import Model
 from uwct.statistics import Moments
+from uwct.tensors import read_file, write_file
 from uwct.transfer import Style
 from uwct.transforms import color
 
@@ -50,7 +49,7 @@ def save_style(style: Style, path: str | os.PathLike[str], model: Model) -> None
     if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
         raise ValueError("the style is not finite; it is not saved")
     metadata = {"style": json.dumps({"encoder": encoder_hash(model), "backbone": model.config.backbone})}
-    write_bytes(path, serialise(tensors, metadata))
+    write_file(path, tensors, metadata)
 
 
 def load_style(path: str | os.PathLike[str], model: Model) -> Style:

@@ -14,7 +14,7 @@ from typing import NoReturn
 import jax
 from safetensors import SafetensorError
 
-from uwct import images
+from uwct import bounds
 
 # What the library raises about what it was given, and what a computer too small for it does.
 FAULTS = (
@@ -43,7 +43,7 @@ def sentence(fault: BaseException) -> str:
         if "RESOURCE_EXHAUSTED" not in str(fault):
             raise fault
         return "the device has not enough memory; try a smaller size"
-    if isinstance(fault, images.TooManyPixelsError):
+    if isinstance(fault, bounds.TooManyPixelsError):
         return f"{printable(str(fault))}; --max-megapixels raises it"
     if isinstance(fault, OSError) and fault.filename is not None and fault.strerror:
         return printable(f"{fault.filename}: {fault.strerror}")

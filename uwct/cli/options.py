@@ -100,6 +100,8 @@ def check(arguments: Arguments) -> None:
         raise ValueError(f"--seed must lie between 0 and 2^32, not {arguments.seed}")
     if arguments.texture == (arguments.content is not None):
         raise ValueError("give either --content or --texture")
+    if arguments.resume and not takes_folders(arguments):
+        raise ValueError("--resume needs a folder as --content or --style")
     if arguments.seamless and not arguments.texture:
         raise ValueError("--seamless needs --texture")
     if arguments.style_mask and (len(arguments.style_mask) != len(styles) or any(path.is_dir() for path in styles)):
@@ -153,6 +155,11 @@ def check_compat(arguments: Arguments) -> None:
         raise ValueError("--compat computes WCT without shrinkage in float32; leave those options out")
     if len(set(look.resolve().alpha)) > 1:
         raise ValueError("--compat takes one --alpha for all levels")
+
+
+def takes_folders(arguments: Arguments) -> bool:
+    """Whether the photos or the styles are those of a folder."""
+    return any(path.is_dir() for path in (arguments.content, *style_paths(arguments)) if path is not None)
 
 
 def style_paths(arguments: Arguments) -> list[Path]:

@@ -8,7 +8,7 @@ import jax
 import psutil
 import tyro
 
-from uwct import images, strips
+from uwct import bounds, images, strips
 from uwct.config import ModelConfig
 from uwct.vgg import stride
 
@@ -32,7 +32,7 @@ def pixel_limit(megapixels: float) -> AbstractContextManager[None]:
     """Within it no picture of more than --max-megapixels is decoded; raises ValueError for an impossible number."""
     if not 0 < megapixels <= LARGEST:
         raise ValueError(f"--max-megapixels must lie between 0 and 2^31, not {megapixels:g}")
-    return images.pixel_limit(round(megapixels * 1e6))
+    return bounds.pixel_limit(round(megapixels * 1e6))
 
 
 def bytes_per_pixel(config: ModelConfig) -> int:

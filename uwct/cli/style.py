@@ -16,8 +16,9 @@ from uwct.cli.errors import one_sentence, printable
 from uwct.cli.look import NUMBERS
 from uwct.cli.plan import check_outputs
 from uwct.cli.sizes import MEGAPIXELS, MaxMegapixels, check_size, pixel_limit
-from uwct.model import load, read_file
+from uwct.model import load
 from uwct.styles import is_style, load_style, mix_styles, save_style
+from uwct.tensors import read_file
 
 HELP = """Keep styles as small files, to use as --style, to mix, and to share without the painting.
 

@@ -22,7 +22,8 @@ from uwct.cli.dtypes import dtype_for
 from uwct.cli.encoding import encode_file
 from uwct.cli.errors import FAULTS, fail_partly, one_sentence, sentence
 from uwct.cli.large import paint_in_windows
-from uwct.cli.options import Arguments, check, needs_whole, region_files, style_paths
+from uwct.cli.manifest import Manifest, how
+from uwct.cli.options import Arguments, check, needs_whole, region_files, style_paths, takes_folders
 from uwct.cli.plan import Job, plan
 from uwct.cli.sizes import check_memory, check_tile, pixel_limit, sized, window_for
 from uwct.layers import Padding
@@ -80,14 +81,19 @@ def run(arguments: Arguments, jobs: list[Job]) -> list[str]:
     model.check_levels(look.levels)
     check_tile(arguments.tile, model.config)
     each_anew = arguments.compat or arguments.keep_colors == "matched"  # styles that depend on the photo
-    failures: list[str] = []
-    with tqdm(total=len(jobs), unit="picture", disable=len(jobs) == 1) as bar:
+    manifest = None
+    if takes_folders(arguments):
+        manifest = Manifest(jobs[0].output.parent, how(arguments, masks_and_styles(arguments)))
+    alone, failures = len(jobs) == 1, []
+    if manifest and arguments.resume:
+        jobs = without_finished(jobs, manifest)
+    with tqdm(total=len(jobs), unit="picture", disable=len(jobs) <= 1) as bar:
         for paths, group in groupby(jobs, key=lambda job: job.styles):
             of_style = list(group)
             try:
                 encoded = None if each_anew else encode(arguments, look, model, paths)
             except FAULTS as fault:
-                if len(jobs) == 1:
+                if alone:
                     raise
                 failures.append(sentence(fault))
                 bar.update(len(of_style))
@@ -96,14 +102,23 @@ def run(arguments: Arguments, jobs: list[Job]) -> list[str]:
                 start = time.perf_counter()
                 try:
                     before, after = do(arguments, look, model, encoded, job)
+                    if manifest:
+                        manifest.add(job)
                 except FAULTS as fault:
-                    if len(jobs) == 1:
+                    if alone:
                         raise
                     failures.append(f"{job.output}: {sentence(fault)}")
                 else:
                     tell(arguments, look, job, before, after, time.perf_counter() - start)
                 bar.update()
     return failures
+
+
+def without_finished(jobs: list[Job], manifest: Manifest) -> list[Job]:
+    """The jobs that are left to do; says how many are not."""
+    left = [job for job in jobs if not manifest.finished(job)]
+    print(f"{len(jobs) - len(left)} of {len(jobs)} pictures are finished already", file=sys.stderr)
+    return left
 
 
 def do(arguments: Arguments, look: Preset, model: Model, encoded: Encoded | None, job: Job) -> tuple[str, str]:
