@@ -16,6 +16,7 @@ from uwct.cli.errors import one_sentence, printable
 from uwct.cli.look import NUMBERS
 from uwct.cli.plan import check_outputs
 from uwct.cli.sizes import MEGAPIXELS, MaxMegapixels, check_size, pixel_limit
+from uwct.config import LEVELS
 from uwct.model import load
 from uwct.styles import is_style, load_style, mix_styles, save_style
 from uwct.tensors import read_file
@@ -132,19 +133,19 @@ def description(path: Path) -> list[str]:
     tensors, metadata = read_file(path)
     try:
         made = json.loads(metadata["style"])
-        levels = {
-            level: tensors[f"level{level}/scatter"].shape[0]
-            for level in range(1, 6)
-            if f"level{level}/scatter" in tensors
-        }
-        lines = [printable(f"a style for {made['backbone']}, encoder {made['encoder']}; {size(path)}")]
-    except (KeyError, TypeError, IndexError, RecursionError, json.JSONDecodeError):
+        lines = [f"a style for {made['backbone']}, encoder {made['encoder']}; {size(path)}"]
+        lines += [level_line(tensors, level) for level in LEVELS if f"level{level}/scatter" in tensors]
+    except (KeyError, TypeError, IndexError, ValueError, RecursionError):
         raise ValueError(f"{path} is not a style file") from None
-    for level, channels in levels.items():
-        weight, scatter = (tensors[f"level{level}/{part}"] for part in ("weight", "scatter"))
-        deviation = np.sqrt(np.trace(scatter) / max(float(weight) - 1, 1) / channels)
-        lines.append(f"level {level}: {channels} channels, {float(weight):.0f} pixels, deviation {deviation:.2f}")
-    return lines
+    return [printable(line) for line in lines]
+
+
+def level_line(tensors: dict[str, np.ndarray], level: int) -> str:
+    """What a style file holds of a level; raises all kinds of errors for tensors of another form."""
+    weight, scatter = (tensors[f"level{level}/{part}"] for part in ("weight", "scatter"))
+    channels, pixels = max(1, len(scatter)), float(weight)
+    deviation = (max(0.0, float(np.trace(scatter))) / max(pixels - 1, 1) / channels) ** 0.5
+    return f"level {level}: {channels} channels, {pixels:.0f} pixels, deviation {deviation:.2f}"
 
 
 def size(path: Path) -> str:
