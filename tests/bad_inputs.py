@@ -28,7 +28,8 @@ INTRODUCTION = """# What bad input gets
 
 Files are data to uwct: nothing in them is executed, and what they claim is checked before memory is taken for it. Bad
 input ends a command with one sentence on stderr and exit code 2; nothing is written, and files that were there stay as
-they were. In a run over a folder a bad picture is passed over, its sentence comes at the end, and the exit code is 1.
+they were. (libtiff adds lines of its own about broken TIFFs.) In a run over a folder a bad picture is passed over, its
+sentence comes at the end, and the exit code is 1.
 
 Limits, all checked before anything is allocated:
 
