@@ -90,12 +90,6 @@ def pictures():
     return [*files, encoded(rgb.convert("P"), "PNG", transparency=bytes(range(256)))]
 
 
-def silent(capfd):
-    """Nothing was printed, but for libtiff's own remarks, which nobody can turn off."""
-    lines = capfd.readouterr().err.splitlines()
-    return [line for line in lines if not line.startswith("tempfile.tif: ")] == []
-
-
 @contextmanager
 def refusals(name):
     """A ValueError within it is fine if it names the file."""
@@ -109,18 +103,17 @@ def refusals(name):
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 @fuzzed(250)
 @given(data=broken(pictures()))
-def test_broken_pictures_are_read_or_refused(data, capfd):
+def test_broken_pictures_are_read_or_refused(data):
     with bounds.pixel_limit(10**6), refusals("the file"):
         found = images.decode(data, "the file")
         assert found.rgb.dtype == np.float32
         assert found.rgb.size <= 3 * 10**6
         assert 0 <= found.rgb.min() <= found.rgb.max() <= 1
-    assert silent(capfd)
 
 
 @fuzzed(60)
 @given(data=broken(pictures()))
-def test_broken_pictures_are_read_or_refused_by_strips(data, tmp_path, capfd):
+def test_broken_pictures_are_read_or_refused_by_strips(data, tmp_path):
     path = tmp_path / "file"
     path.write_bytes(data)
     with bounds.pixel_limit(10**6), refusals(str(path)):
@@ -129,7 +122,6 @@ def test_broken_pictures_are_read_or_refused_by_strips(data, tmp_path, capfd):
         assert found.rgb.shape[:2] == shape
         values = found.rgb.read(slice(None))
         assert 0 <= values.min() <= values.max() <= 1
-    assert silent(capfd)
 
 
 JUNK = st.recursive(

@@ -21,7 +21,6 @@ ORDER = [
         "convolution_cpu",
         "losses",
         "images",
-        "tensors",
         "parallel",
         "fetch",
         "canvas",

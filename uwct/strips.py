@@ -72,6 +72,8 @@ def read(path: Path, folder: Path, long_side: int = 0) -> LargePicture:
         profile = image.get("icc-profile-data") if image.get_typeof("icc-profile-data") else None
         if image.interpretation not in ("srgb", "rgb", "rgb16"):
             image, profile = image.colourspace("rgb16" if deep else "srgb"), None
+        if image.format not in ("uchar", "ushort", "short") or image.bands < 3:
+            raise ValueError(f"{path} holds {image.bands} times {image.format}, which cannot be read by strips")
         height, width = image.height, image.width
         rgb = Canvas.create(folder / "rgb.raw", (height, width, 3))
         alpha = Canvas.create(folder / "alpha.raw", (height, width, 1), "uint8") if image.bands > 3 else None
