@@ -7,6 +7,7 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 
+from uwct import encode_style, save_style
 from uwct.config import LEVELS, ModelConfig
 from uwct.model import Model, init_decoder, save
 from uwct.vgg import Encoder
@@ -74,3 +75,10 @@ def folder(tmp_path, tiny_model, monkeypatch):
         Image.fromarray(np.uint8(255 * picture(20 + seed, 33, seed))).save(name)
     save(tiny_model, "tiny.safetensors")
     return tmp_path
+
+
+@pytest.fixture
+def stranger(folder, tiny_model):
+    """The same, with a style of that model."""
+    save_style(encode_style(tiny_model, jnp.asarray(picture(24, 24))), "style.safetensors", tiny_model)
+    return folder

@@ -152,7 +152,7 @@ def test_a_folder_is_stylized_into_a_folder_and_bad_pictures_are_named_at_the_en
     with pytest.raises(SystemExit) as end:
         run("--content", "photos", "--style", "a.png", "--levels", "1", "--output", "out")
     assert end.value.code == 1
-    assert sorted(p.name for p in Path("out").iterdir()) == ["one.jpg", "two.bmp.png"]
+    assert sorted(p.name for p in Path("out").iterdir()) == ["manifest.jsonl", "one.jpg", "two.bmp.png"]
     assert "photos/bad.png is not a picture" in capsys.readouterr().err
 
 
@@ -165,7 +165,7 @@ def test_a_folder_of_styles_is_used_in_turn_with_its_subfolders(folder, capsys):
     with pytest.raises(SystemExit) as end:
         run("--content", "photo.jpg", "--style", "styles", "--levels", "1", "--output", "out")
     assert end.value.code == 1
-    assert sorted(p.name for p in Path("out").iterdir()) == ["photo_a.jpg", "photo_cubism_b.jpg"]
+    assert sorted(p.name for p in Path("out").iterdir()) == ["manifest.jsonl", "photo_a.jpg", "photo_cubism_b.jpg"]
     assert capsys.readouterr().err.count("styles/cubism/bad.jpg is not a picture") == 1
     run("--content", "photo.jpg", "--style", "b.png", "--levels", "1", "--output", "alone.jpg")
     assert Path("alone.jpg").read_bytes() == Path("out/photo_cubism_b.jpg").read_bytes()
@@ -209,7 +209,7 @@ def test_a_device_without_memory_for_one_photo_does_the_others(folder, capsys, m
     with pytest.raises(SystemExit) as end:
         run("--content", "photos", "--style", "a.png", "--output", "out")
     assert end.value.code == 1
-    assert [path.name for path in Path("out").iterdir()] == ["small.png"]
+    assert sorted(path.name for path in Path("out").iterdir()) == ["manifest.jsonl", "small.png"]
     assert "out/large.png: the device has not enough memory" in capsys.readouterr().err
 
 
@@ -221,7 +221,8 @@ def test_folders_of_photos_and_of_styles_give_every_pair(folder):
     for name in ("a.png", "b.png"):
         Image.open(name).save(Path("styles", name))
     run("--content", "photos", "--style", "styles", "--levels", "1", "--output", "out")
-    assert sorted(p.name for p in Path("out").iterdir()) == ["one_a.jpg", "one_b.jpg", "two_a.png", "two_b.png"]
+    names = ["manifest.jsonl", "one_a.jpg", "one_b.jpg", "two_a.png", "two_b.png"]
+    assert sorted(p.name for p in Path("out").iterdir()) == names
 
 
 def test_presets_are_their_settings_and_options_replace_one_of_them(folder):

@@ -12,8 +12,20 @@ import uwct
 ROOT = Path(uwct.__file__).parent
 # A module may import those of earlier rows.
 ORDER = [
-    {"config", "statistics", "linalg", "affine", "convolution_cpu", "losses", "images", "parallel", "fetch", "canvas"},
-    {"transforms", "convolution", "photographs", "optimizer", "convert.layouts", "strips"},
+    {"files", "bounds"},
+    {
+        "config",
+        "statistics",
+        "linalg",
+        "affine",
+        "convolution_cpu",
+        "losses",
+        "images",
+        "parallel",
+        "fetch",
+        "canvas",
+    },
+    {"transforms", "convolution", "photographs", "optimizer", "convert.layouts", "strips", "tensors"},
     {"data", "colors", "clips"},
     {"layers"},
     {"vgg"},

@@ -80,7 +80,7 @@ def test_a_failed_save_leaves_the_old_file_and_nothing_else(tiny_model, tmp_path
     def full_disk(*_, **__):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("uwct.model.save_file", full_disk)
+    monkeypatch.setattr("os.replace", full_disk)
     with pytest.raises(OSError, match="No space"):
         save(tiny_model, path)
     assert [p.read_text() for p in tmp_path.iterdir()] == ["old"]

@@ -7,7 +7,7 @@ from conftest import picture
 from PIL import Image
 from tensorboardX.proto import event_pb2
 
-from uwct import recorder, report
+from uwct import files, recorder, report
 from uwct.recorder import Recorder
 
 
@@ -37,7 +37,7 @@ def record(folder, first, last, steps=100):
 
 def test_lines_hold_the_means_of_fifty_steps_and_the_tests(tmp_path):
     record(tmp_path, 1, 100)
-    lines = recorder.read_lines(tmp_path / recorder.FILE)
+    lines = files.read_lines(tmp_path / recorder.FILE)
     assert [(line["step"], line["kind"]) for line in lines] == [(50, "train"), (100, "train"), (100, "test")]
     assert lines[0]["loss"] == pytest.approx(np.mean(range(1, 51)))
     assert lines[1]["psnr"] == pytest.approx(2 * np.mean(range(51, 101)))

@@ -95,7 +95,7 @@ def test_nothing_is_left_of_a_picture_that_cannot_be_written(tmp_path, monkeypat
     def full(*args):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(strips.os, "replace", full)
+    monkeypatch.setattr("os.replace", full)
     with pytest.raises(OSError, match="No space left"):
         strips.write(tmp_path / "out" / "a.png", found, tmp_path)
     assert list((tmp_path / "out").iterdir()) == []

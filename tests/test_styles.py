@@ -11,7 +11,8 @@ from safetensors.numpy import load_file, save_file
 
 from uwct import encode_style, load_style, mix_styles, save_style, stylize
 from uwct.cli import stylize as command
-from uwct.model import read_file, save
+from uwct.model import save
+from uwct.tensors import read_file
 
 STYLE = picture(40, 33, 3)
 

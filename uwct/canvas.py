@@ -5,6 +5,7 @@ pages do not add up.
 """
 
 import dataclasses
+import os
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +27,12 @@ class Canvas:
 
     @classmethod
     def create(cls, path: Path, shape: tuple[int, int, int], dtype: str = "float32") -> "Canvas":
-        """A new file of zeros, which takes room on the disk as it is written to; raises OSError where that fails."""
+        """A new file of zeros; raises OSError where the disk has no room for it."""
+        size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
         with path.open("wb") as file:
-            file.truncate(int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize)
+            file.truncate(size)
+            if hasattr(os, "posix_fallocate"):  # a disk that fills up under a mapping would end the process (SIGBUS)
+                os.posix_fallocate(file.fileno(), 0, size)
         return cls(path, shape, dtype)
 
     def read(self, rows: np.ndarray | slice, columns: np.ndarray | slice = slice(None)) -> np.ndarray:

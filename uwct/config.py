@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 LEVELS = (1, 2, 3, 4, 5)
+MOST_LAYERS, MOST_CHANNELS = 16, 4096  # a block; VGG-19 has 4 and 512. A file must not claim what nobody can hold.
 Blocks = tuple[tuple[int, ...], ...]
 
 
@@ -36,13 +37,18 @@ class ModelConfig:
         object.__setattr__(self, "blocks", _blocks(self.blocks))
         if not self.blocks:
             raise ValueError("blocks must not be empty")
+        kinds = {"backbone": str, "normalised": bool, "final_relu": bool}
+        for name, kind in kinds.items():
+            if not isinstance(getattr(self, name), kind):
+                raise TypeError(f"{name} must be a {kind.__name__}, not {getattr(self, name)!r}")
         object.__setattr__(self, "encoders", tuple(_blocks(blocks) for blocks in self.encoders))
-        if self.encoders and any(len(blocks) not in (0, level) for level, blocks in enumerate(self.encoders, start=1)):
+        own = [len(blocks) in (0, level) for level, blocks in enumerate(self.encoders, start=1)]
+        if len(own) > len(LEVELS) or not all(own):
             raise ValueError(f"the encoder of level X must have X blocks, or none, not {self.encoders}")
         if not 0 < self.decoder_width <= 1:
             raise ValueError(f"decoder_width must lie in (0, 1], not {self.decoder_width}")
         object.__setattr__(self, "variances", tuple(float(value) for value in self.variances))
-        if len(self.variances) != 1 + len(LEVELS) or not min(self.variances) > 0:
+        if len(self.variances) != 1 + len(LEVELS) or not all(0 < value < math.inf for value in self.variances):
             raise ValueError(f"variances must be six positive numbers, not {self.variances}")
 
     @property
@@ -68,15 +74,17 @@ class ModelConfig:
         try:
             fields: dict[str, Any] = json.loads(text)
             return cls(**fields)
-        except (json.JSONDecodeError, TypeError) as error:
+        except (json.JSONDecodeError, TypeError, OverflowError, RecursionError) as error:
             raise ValueError(f"not the config of a uwct model: {error}") from None
 
 
 def _blocks(blocks: Any) -> Blocks:
-    """Blocks as JSON may hold them, as tuples; raises ValueError unless they are positive channel counts."""
+    """Blocks as JSON may hold them, as tuples; raises ValueError unless they are channel counts in bounds."""
     result = tuple(tuple(int(width) for width in block) for block in blocks)
     if len(result) > len(LEVELS) or not all(block and min(block) > 0 for block in result):
         raise ValueError(f"blocks must be up to five non-empty tuples of positive channel counts, not {blocks}")
+    if max(map(len, result), default=0) > MOST_LAYERS or max(map(max, result), default=0) > MOST_CHANNELS:
+        raise ValueError(f"blocks must have up to {MOST_LAYERS} layers of up to {MOST_CHANNELS} channels, not {blocks}")
     return result
 
 

@@ -1,12 +1,13 @@
 """Downloads of pretrained weights: checked, and resumed where they broke off."""
 
 import hashlib
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import requests
+
+from uwct.files import publish
 
 VGG19 = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
 TRIES = 4
@@ -49,7 +50,7 @@ def download(url: str, folder: Path, progress: Progress = lambda done, total: No
         raise ValueError(
             f"{url} is not the file that its name says: its SHA-256 begins with {found[:8]}; it was deleted"
         )
-    os.replace(part, target)
+    publish(part, target)
     return target
 
 

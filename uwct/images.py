@@ -9,7 +9,6 @@ import io
 import os
 import struct
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,11 +17,19 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
+from uwct import bounds
+from uwct.files import write_bytes
+
 STANDARD = Path("-")  # stands for standard input and output
 SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
 READABLE = {*SUFFIXES, ".bmp", ".gif"}  # what is taken for a picture in a folder
+# The decoders that a picture's bytes may reach, by Pillow's names; some of the others start further programs.
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF", "AVIF", "JPEG2000")
+LARGEST_STREAM = 2**30  # bytes that standard input may give
 _PHOTOMETRIC, _MIN_IS_WHITE = 262, 0  # a TIFF tag, and its value for negatives, which Pillow turns at 8 bits only
 _LARGEST = {"JPEG": 65500, "WEBP": 16383}  # pixels a side
+# What Pillow raises about broken files, apart from its own errors.
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error)
 _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95, "subsampling": 0},
     "WEBP": {"quality": 95},
@@ -51,20 +58,38 @@ class Picture:
 
 
 def read(path: str | os.PathLike[str]) -> Picture:
-    """Reads a picture of any kind that Pillow knows, upright by its EXIF orientation, the first frame of several.
+    """Reads a picture of one of FORMATS, upright by its EXIF orientation, the first frame of several.
 
     The path - is standard input.
 
-    Raises FileNotFoundError, IsADirectoryError, PermissionError, or ValueError when the file is not a whole picture.
+    Raises FileNotFoundError, IsADirectoryError, PermissionError, or ValueError when the file is not a whole picture, or
+    one of more pixels than the limit.
     """
     path = Path(path)
     if path == STANDARD:
-        return decode(sys.stdin.buffer.read(), "standard input")
+        data = sys.stdin.buffer.read(LARGEST_STREAM + 1)
+        if len(data) > LARGEST_STREAM:
+            raise ValueError(f"standard input gives more than {LARGEST_STREAM // 2**20} MiB: save it to a file")
+        return decode(data, "standard input")
+    check_file(path)
+    return decode(path.read_bytes(), str(path))
+
+
+def check_file(path: Path) -> None:
+    """Raises FileNotFoundError, IsADirectoryError or ValueError unless a path leads to a file that has an end."""
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder, not a picture")
     if not path.exists():
         raise FileNotFoundError(f"there is no picture {path}")
-    return decode(path.read_bytes(), str(path))
+    if not path.is_file():
+        raise ValueError(f"{path} is a device or a pipe, not a file; give - to read standard input")
+
+
+def shape(path: Path) -> tuple[int, int]:
+    """(height, width) of a picture as it is stored, by its header alone; raises as `read` does for bad headers."""
+    check_file(path)
+    with path.open("rb") as file, _one_sentence(str(path)), Image.open(file, formats=FORMATS) as image:
+        return image.height, image.width
 
 
 def decode(data: bytes, name: str) -> Picture:
@@ -86,17 +111,23 @@ def decode_uint8(data: bytes, name: str) -> np.ndarray:
 @contextmanager
 def _opened(data: bytes, name: str) -> Iterator[tuple[Image.Image, bool]]:
     """The loaded, upright image, and whether it is a negative; what goes wrong becomes a ValueError."""
+    # From memory: Pillow maps uncompressed TIFFs from their file, and then scrambles those with an orientation.
+    with _one_sentence(name), Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        image.load()
+        negative = getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == _MIN_IS_WHITE
+        yield _upright(image), negative
+
+
+@contextmanager
+def _one_sentence(name: str) -> Iterator[None]:
+    """Turns what Pillow raises about a file into a ValueError that names it."""
     try:
-        # From memory: Pillow maps uncompressed TIFFs from their file, and then scrambles those with an orientation.
-        with Image.open(io.BytesIO(data)) as image:
-            image.load()
-            negative = getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == _MIN_IS_WHITE
-            yield _upright(image), negative
+        yield
     except UnidentifiedImageError:
         raise ValueError(f"{name} is not a picture in a format that can be read") from None
     except Image.DecompressionBombError:
-        raise ValueError(f"{name} is too large: more than {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels") from None
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
+        raise bounds.too_many(name) from None
+    except _BROKEN as error:
         raise ValueError(f"{name} cannot be read as a picture: {error}") from None
 
 
@@ -141,7 +172,7 @@ def write(path: str | os.PathLike[str], picture: Picture) -> None:
     if path == STANDARD:
         sys.stdout.buffer.write(data.getvalue())
     else:
-        _write_whole(path, data.getvalue())
+        write_bytes(path, data.getvalue())
 
 
 def pictures_in(folder: Path, *, recursive: bool = False) -> list[Path]:
@@ -176,18 +207,6 @@ def check_shape(path: Path, shape: tuple[int, int]) -> None:
         raise ValueError(
             f"{path} would be {shape[1]}x{shape[0]} pixels; {path.suffix} holds {largest} at most: use .png"
         )
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 def _upright(image: Image.Image) -> Image.Image:

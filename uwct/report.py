@@ -13,9 +13,10 @@ from matplotlib.figure import Figure
 
 from uwct import images, training
 from uwct.contact_sheet import contact_sheet
+from uwct.files import read_lines, replacing
 from uwct.losses import psnr
 from uwct.model import Model
-from uwct.recorder import FILE, read_lines
+from uwct.recorder import FILE
 
 
 def table(records: Mapping[int, Mapping[str, Any]]) -> str:
@@ -49,7 +50,8 @@ def curves(folders: Mapping[str, Path], path: Path) -> None:
         axis.grid(alpha=0.3, which="both")
         if axis.lines:
             axis.legend()
-    figure.savefig(path, format="png", dpi=120)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=120)
 
 
 def reconstructions(model: Model, levels: Sequence[int], photographs: np.ndarray, path: Path) -> None:

@@ -2,18 +2,18 @@
 
 import dataclasses
 import math
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from uwct import images
+from uwct import bounds, images
 from uwct.canvas import Canvas
+from uwct.files import replacing
 
 ROWS = 256  # of a strip
+_LOADERS = ("jpegload", "pngload", "webpload", "tiffload", "gifload")  # of libvips, which has others, such as for SVG
 _OPTIONS: dict[str, dict[str, Any]] = {
     "JPEG": {"Q": 95, "subsample_mode": "off"},
     "WEBP": {"Q": 95},
@@ -42,13 +42,17 @@ class LargePicture:
 
 
 def shape(path: Path) -> tuple[int, int] | None:
-    """(height, width) of an upright picture, by its header; None for files that libvips does not know."""
+    """(height, width) of an upright picture, by its header; None for files that are not read by strips.
+
+    Raises bounds.TooManyPixelsError as `images.read` does.
+    """
     import pyvips
 
     try:
-        image = pyvips.Image.new_from_file(str(path)).autorot()
-    except pyvips.Error:
+        image = _open(path).autorot()
+    except (pyvips.Error, ValueError, OSError):
         return None
+    bounds.check_pixels(str(path), (image.height, image.width))
     return image.height, image.width
 
 
@@ -61,13 +65,15 @@ def read(path: Path, folder: Path, long_side: int = 0) -> LargePicture:
 
     try:
         # Row after row, unless the picture must be turned: then libvips decodes it to a file of its own first.
-        turned = pyvips.Image.new_from_file(str(path)).get_typeof("orientation") != 0
-        access = "random" if turned else "sequential"
-        image = pyvips.Image.new_from_file(str(path), access=access, fail_on="truncated").autorot()
+        turned = _open(path).get_typeof("orientation") != 0
+        image = _open(path, access="random" if turned else "sequential", fail_on="truncated").autorot()
+        bounds.check_pixels(str(path), (image.height, image.width))
         deep = image.format in ("ushort", "short")
         profile = image.get("icc-profile-data") if image.get_typeof("icc-profile-data") else None
         if image.interpretation not in ("srgb", "rgb", "rgb16"):
             image, profile = image.colourspace("rgb16" if deep else "srgb"), None
+        if image.format not in ("uchar", "ushort", "short") or image.bands < 3:
+            raise ValueError(f"{path} holds {image.bands} times {image.format}, which cannot be read by strips")
         height, width = image.height, image.width
         rgb = Canvas.create(folder / "rgb.raw", (height, width, 3))
         alpha = Canvas.create(folder / "alpha.raw", (height, width, 1), "uint8") if image.bands > 3 else None
@@ -88,6 +94,17 @@ def read(path: Path, folder: Path, long_side: int = 0) -> LargePicture:
         rgb = _resized(rgb, wanted, folder / "rgb_resized.raw")
         alpha = alpha and _resized(alpha, wanted, folder / "alpha_resized.raw")
     return LargePicture(rgb, alpha, profile)
+
+
+def _open(path: Path, **options: Any) -> Any:
+    """The picture as it is stored; raises pyvips.Error, or ValueError for a file of another kind, or none."""
+    import pyvips
+
+    images.check_file(path)
+    image = pyvips.Image.new_from_file(str(path), revalidate=True, **options)  # it may have been written anew
+    if image.get("vips-loader") not in _LOADERS:
+        raise ValueError(f"{path} is not a picture in a format that can be read by strips")
+    return image
 
 
 def _resized(canvas: Canvas, shape: tuple[int, int], path: Path) -> Canvas:
@@ -132,17 +149,11 @@ def write(path: Path, picture: LargePicture, folder: Path) -> None:
     image = pyvips.Image.rawload(str(raw.path), width, height, bands).copy(interpretation="srgb")
     if picture.icc_profile:
         image.set_type(pyvips.GValue.blob_type, "icc-profile-data", picture.icc_profile)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(handle)
     try:
-        image.write_to_file(temporary, **_OPTIONS.get(kind, {}))
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            image.write_to_file(str(temporary), **_OPTIONS.get(kind, {}))
     except pyvips.Error as error:
         raise OSError(f"{path} cannot be written: {' '.join(str(error).split())}") from None
-    finally:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
 
 
 def _strip(picture: LargePicture, rows: slice, bands: int) -> np.ndarray:

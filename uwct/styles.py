@@ -7,7 +7,6 @@ features are meaningless, so that they are refused.
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,12 +14,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from safetensors.numpy import save_file
 
 from uwct.affine import mix
 from uwct.config import LEVELS
-from uwct.model import Model, read_file
+from uwct.model import Model
 from uwct.statistics import Moments
+from uwct.tensors import read_file, write_file
 from uwct.transfer import Style
 from uwct.transforms import color
 
@@ -42,7 +41,6 @@ def save_style(style: Style, path: str | os.PathLike[str], model: Model) -> None
 
     Raises ValueError when it is not finite.
     """
-    path = Path(path)
     tensors = {
         f"level{level}/{part}": np.array(getattr(found, part), np.float32, order="C")
         for level, found in style.moments.items()
@@ -51,15 +49,7 @@ def save_style(style: Style, path: str | os.PathLike[str], model: Model) -> None
     if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
         raise ValueError("the style is not finite; it is not saved")
     metadata = {"style": json.dumps({"encoder": encoder_hash(model), "backbone": model.config.backbone})}
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    try:
-        save_file(tensors, temporary, metadata=metadata)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    write_file(path, tensors, metadata)
 
 
 def load_style(path: str | os.PathLike[str], model: Model) -> Style:
@@ -74,7 +64,7 @@ def load_style(path: str | os.PathLike[str], model: Model) -> Style:
     try:
         made = json.loads(metadata["style"])
         encoder, backbone = str(made["encoder"]), str(made["backbone"])
-    except (KeyError, TypeError, json.JSONDecodeError):
+    except (KeyError, TypeError, RecursionError, json.JSONDecodeError):
         raise ValueError(f"{path} is not a style file") from None
     if encoder != encoder_hash(model):
         raise ValueError(
@@ -132,5 +122,7 @@ def _check(path: Path, tensors: dict[str, np.ndarray], model: Model) -> None:
             faults.append(f"{name} has shape {list(tensors[name].shape)}, not {list(wanted[name])}")
         elif not np.isfinite(tensors[name]).all():
             faults.append(f"{name} is not finite")
+        elif name.endswith("/weight") and tensors[name] < 0:
+            faults.append(f"{name} is negative")
     if faults:
         raise ValueError(f"{path} is not a whole style: " + "; ".join(sorted(faults)))

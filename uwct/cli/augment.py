@@ -1,11 +1,10 @@
 """`uwct augment`: a data set of pictures in random styles."""
 
 import dataclasses
-import json
 import re
 import zlib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +19,9 @@ from uwct.cli.cache import use_compilation_cache
 from uwct.cli.dtypes import dtype_for
 from uwct.cli.encoding import encode_file
 from uwct.cli.errors import FAULTS, fail_partly, one_sentence, sentence
-from uwct.cli.sizes import check_memory, check_size, sized
+from uwct.cli.manifest import versions
+from uwct.cli.sizes import MEGAPIXELS, MaxMegapixels, check_memory, check_size, pixel_limit, sized
+from uwct.files import append_line
 from uwct.model import Model, load
 from uwct.presets import TRANSFORMS
 from uwct.styles import is_style
@@ -74,6 +75,8 @@ class Arguments:
     """The networks: vgg16 or small (faster), or a model file."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """What the networks compute in; "auto" takes bfloat16 where this device is fast with it, else float32."""
+    max_megapixels: MaxMegapixels = MEGAPIXELS
+    """Pictures of more million pixels are refused before they are decoded: a small file can claim any size."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +91,7 @@ def main(argv: list[str] | None = None, prog: str = "uwct augment") -> None:
     """Augments, as the help says."""
     arguments = tyro.cli(Arguments, args=argv, prog=prog, description=HELP)
     use_compilation_cache()
-    with one_sentence():
+    with one_sentence(), pixel_limit(arguments.max_megapixels):
         part, parts = check(arguments)
         tasks = plan(arguments)[part::parts]
         failures = run(arguments, tasks, arguments.output / f"manifest-{part}-of-{parts}.jsonl")
@@ -149,19 +152,26 @@ def run(arguments: Arguments, tasks: list[Task], manifest: Path) -> list[str]:
     styles = stack_styles(
         [encode_file(path, model, arguments.style_size) for path in tqdm(paths, unit="style", leave=False)]
     )
-    failures = []
-    with manifest.open("a", encoding="utf-8") as lines:
-        for task in tqdm(missing, unit="picture"):
-            try:
-                drawn = do(arguments, task, model, styles)
-            except FAULTS as fault:
-                failures.append(f"{task.source}: {sentence(fault)}")
-                continue
+    failures, how = [], {**said(arguments), "versions": versions()}
+    for task in tqdm(missing, unit="picture"):
+        try:
+            picture, drawn, results = paint(arguments, task, model, styles)
+            # First the lines, then the files: so that there is none without its line, whenever this ends.
             for path, (style, alpha) in zip(task.outputs, drawn, strict=True):
                 record = {"source": str(task.source), "output": str(path), "style": str(paths[style]), "alpha": alpha}
-                lines.write(json.dumps({**record, "seed": arguments.seed}) + "\n")
-            lines.flush()
+                append_line(manifest, record | how)
+            for path, rgb in zip(task.outputs, results, strict=True):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                images.write(path, dataclasses.replace(picture, rgb=rgb))
+        except FAULTS as fault:
+            failures.append(f"{task.source}: {sentence(fault)}")
     return failures
+
+
+def said(arguments: Arguments) -> dict[str, Any]:
+    """The options that a result depends on."""
+    names = ("levels", "transform", "shrinkage", "size", "style_size", "seed", "model", "dtype")
+    return {name: getattr(arguments, name) for name in names}
 
 
 def style_files(folder: Path) -> list[Path]:
@@ -174,8 +184,10 @@ def style_files(folder: Path) -> list[Path]:
     return sorted(found)
 
 
-def do(arguments: Arguments, task: Task, model: Model, styles: Style) -> list[tuple[int, float]]:
-    """Writes a picture's outputs; returns the style and the strength of each."""
+def paint(
+    arguments: Arguments, task: Task, model: Model, styles: Style
+) -> tuple[images.Picture, list[tuple[int, float]], np.ndarray]:
+    """A picture, the style and the strength of each of its outputs, and the outputs `[N, H, W, 3]`."""
     _, picture = sized(task.source, "--size", arguments.size, model.config)
     height, width = picture.rgb.shape[:2]
     check_memory(str(task.source), "--size", height * len(task.outputs), width, model.config)
@@ -185,11 +197,9 @@ def do(arguments: Arguments, task: Task, model: Model, styles: Style) -> list[tu
     results = augment(
         key, model, batch, styles, arguments.alpha, levels, transform=transform, shrinkage=arguments.shrinkage
     )
-    for path, rgb in zip(task.outputs, np.asarray(results), strict=True):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        images.write(path, dataclasses.replace(picture, rgb=rgb))
     drawn, strengths = draw(key, len(batch), len(jax.tree.leaves(styles)[0]), arguments.alpha)
-    return [(int(style), float(strength)) for style, strength in zip(drawn, strengths, strict=True)]
+    pairs = [(int(style), float(strength)) for style, strength in zip(drawn, strengths, strict=True)]
+    return picture, pairs, np.asarray(results)
 
 
 def picture_key(seed: int, name: Path) -> Array:

@@ -1,12 +1,20 @@
 """How every command ends on bad input: one sentence on stderr, exit code 2, no traceback."""
 
+import io
+import os
+import signal
 import sys
+import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import NoReturn
 
 import jax
 from safetensors import SafetensorError
+
+from uwct import bounds
 
 # What the library raises about what it was given, and what a computer too small for it does.
 FAULTS = (
@@ -20,6 +28,13 @@ FAULTS = (
 )
 
 
+LONGEST = 8000  # characters of a sentence
+
+
+class Terminated(BaseException):
+    """SIGTERM came."""
+
+
 def sentence(fault: BaseException) -> str:
     """One line that says what is wrong; raises the fault again when it is none of the input's."""
     if isinstance(fault, MemoryError):
@@ -28,7 +43,18 @@ def sentence(fault: BaseException) -> str:
         if "RESOURCE_EXHAUSTED" not in str(fault):
             raise fault
         return "the device has not enough memory; try a smaller size"
-    return " ".join(str(fault).split())
+    if isinstance(fault, bounds.TooManyPixelsError):
+        return f"{printable(str(fault))}; --max-megapixels raises it"
+    if isinstance(fault, OSError) and fault.filename is not None and fault.strerror:
+        return printable(f"{fault.filename}: {fault.strerror}")
+    return printable(str(fault))
+
+
+def printable(text: str) -> str:
+    """On one line, with what a terminal would obey, or cannot show, spelt out: names in files are a stranger's."""
+    line = " ".join(text.split())
+    line = line if len(line) <= LONGEST else f"{line[:LONGEST]} ... and {len(line) - LONGEST} characters more"
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
 def fail(text: str) -> NoReturn:
@@ -47,11 +73,42 @@ def fail_partly(faults: list[str]) -> None:
 
 @contextmanager
 def one_sentence() -> Iterator[None]:
-    """Turns the library's errors about what it was given into one line on stderr and exit code 2."""
+    """Turns the library's errors about what it was given into one line on stderr and exit code 2.
+
+    SIGINT and SIGTERM end the command as errors do, so that its temporary files are deleted.
+    """
+    with _signals(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # of what it passes over in a picture's metadata
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
+        try:
+            yield
+        except BrokenPipeError:  # nobody reads on, as behind `| head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
+        except FAULTS as fault:
+            fail(sentence(fault))
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            sys.exit(128 + signal.SIGINT)
+        except Terminated:
+            print("terminated", file=sys.stderr)
+            sys.exit(128 + signal.SIGTERM)
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    """Within it SIGTERM raises Terminated, once, in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(signum: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # until what it interrupted is cleaned up
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, handle)
     try:
         yield
-    except FAULTS as fault:
-        fail(sentence(fault))
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -17,7 +17,7 @@ from uwct.cli.encoding import encode_file
 from uwct.cli.errors import FAULTS, fail_partly, one_sentence, sentence
 from uwct.cli.look import Look
 from uwct.cli.plan import check_outputs
-from uwct.cli.sizes import check_size, sized
+from uwct.cli.sizes import MEGAPIXELS, MaxMegapixels, check_size, pixel_limit, sized
 from uwct.contact_sheet import contact_sheet, sheet_shape
 from uwct.evaluation import SMALLEST, Judge, content_distance, load_judge, statistics, style_distance
 from uwct.images import Picture
@@ -61,13 +61,15 @@ class Arguments:
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """What the networks that stylize compute in, "auto" being bfloat16 where this device is fast with it, else float32;
     the judges always compute in float32."""
+    max_megapixels: MaxMegapixels = MEGAPIXELS
+    """Pictures of more million pixels are refused before they are decoded: a small file can claim any size."""
 
 
 def main(argv: list[str] | None = None, prog: str = "uwct evaluate") -> None:
     """Evaluates, as the help says."""
     arguments = tyro.cli(Arguments, args=argv, prog=prog, description=HELP)
     use_compilation_cache()
-    with one_sentence():
+    with one_sentence(), pixel_limit(arguments.max_megapixels):
         failures = evaluate(arguments)
     fail_partly(failures)
 

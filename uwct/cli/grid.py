@@ -17,7 +17,7 @@ from uwct.cli.encoding import encode_file
 from uwct.cli.errors import one_sentence
 from uwct.cli.look import Look
 from uwct.cli.plan import check_outputs
-from uwct.cli.sizes import check_size, sized
+from uwct.cli.sizes import MEGAPIXELS, MaxMegapixels, check_size, pixel_limit, sized
 from uwct.contact_sheet import contact_sheet, sheet_shape
 from uwct.images import Picture
 from uwct.model import load
@@ -59,13 +59,15 @@ class Arguments:
     """The networks: vgg16 or small (faster), which come with this program, or a model file."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """What the networks compute in; "auto" takes bfloat16 where this device is fast with it, else float32."""
+    max_megapixels: MaxMegapixels = MEGAPIXELS
+    """Pictures of more million pixels are refused before they are decoded: a small file can claim any size."""
 
 
 def main(argv: list[str] | None = None, prog: str = "uwct grid") -> None:
     """Draws the grid, as the help says."""
     arguments = tyro.cli(Arguments, args=argv, prog=prog, description=HELP)
     use_compilation_cache()
-    with one_sentence():
+    with one_sentence(), pixel_limit(arguments.max_megapixels):
         check(arguments)
         draw(arguments)
 

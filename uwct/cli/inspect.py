@@ -9,7 +9,7 @@ import jax
 import tyro
 
 from uwct import model as models
-from uwct.cli.errors import one_sentence
+from uwct.cli.errors import one_sentence, printable
 from uwct.config import LEVELS
 from uwct.convert.collection import assemble, is_foreign, open_sources, provenance
 
@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None, prog: str = "uwct inspect") -> None:
     """Inspects, as the help says."""
     arguments = tyro.cli(Arguments, args=argv, prog=prog, description=HELP)
     with one_sentence():
-        print("\n".join(description(arguments.model)))
+        print("\n".join(map(printable, description(arguments.model))))
 
 
 def description(name: str) -> list[str]:
@@ -50,8 +50,10 @@ def description(name: str) -> list[str]:
         params, config, metadata = model.params, model.config, provenance(sources)
     else:
         params, config, metadata = models.read_model(name)
-    history = json.loads(metadata.get("training", "{}"))
-    origins = {network["network"]: network for network in json.loads(metadata.get("provenance", "[]"))}
+    try:
+        origins = origins_of(params, metadata)
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError):
+        raise ValueError(f"{name} does not say where it comes from as uwct writes it") from None
     lines = [
         f"backbone: {config.backbone}, {'normalised' if config.normalised else 'not normalised'}"
         + (", one encoder a level" if config.encoders else ""),
@@ -61,7 +63,7 @@ def description(name: str) -> list[str]:
     ]
     for network in sorted(params):
         count = sum(leaf.size for leaf in jax.tree.leaves(params[network]))
-        lines.append(f"{network}: {count:,} parameters; {origin(network, origins, history)}")
+        lines.append(f"{network}: {count:,} parameters; {origins[network]}")
     if config.backbone in ENCODERS:
         lines.append(f"encoder: {ENCODERS[config.backbone]}")
     elif not any(network.startswith("encoder") for network in params):
@@ -71,6 +73,13 @@ def description(name: str) -> list[str]:
 
 def levels(params: Any) -> list[int]:
     return [level for level in LEVELS if f"decoder{level}" in params]
+
+
+def origins_of(params: Any, metadata: dict[str, str]) -> dict[str, str]:
+    """Where each network comes from; raises all kinds of errors for metadata of another form."""
+    history = json.loads(metadata.get("training", "{}"))
+    origins = {network["network"]: network for network in json.loads(metadata.get("provenance", "[]"))}
+    return {network: origin(network, origins, history) for network in params}
 
 
 def origin(network: str, origins: dict[str, Any], history: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from tqdm import tqdm
 
 from uwct import images, strips, tiling
+from uwct.files import hidden_prefix
 from uwct.model import Model
 from uwct.presets import Preset
 from uwct.transfer import Style
@@ -30,7 +31,10 @@ def paint_in_windows(
     what `strips.read`, `tiling.stylize` and `strips.write` raise, OSError also when the disk is too small.
     """
     images.check_folder(output.parent)
-    found = strips.shape(content) or (0, 0)
+    found = strips.shape(content)
+    if found is None:
+        images.shape(content)  # says what is wrong with the file, if anything
+        raise ValueError(f"{content} cannot be done in windows: its format is none of JPEG, PNG, WebP, TIFF and GIF")
     height, width = images.fitted(found, long_side)
     images.check_shape(output, (height, width))
     needed, free = 40 * height * width, shutil.disk_usage(output.parent).free
@@ -39,7 +43,7 @@ def paint_in_windows(
             f"{output} needs {needed / 2**30:.1f} GiB on the disk meanwhile, of which {free / 2**30:.1f} are free"
         )
     with (
-        tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as name,
+        tempfile.TemporaryDirectory(dir=output.parent, prefix=hidden_prefix(output)) as name,
         tqdm(unit="window", leave=False) as bar,
     ):
         folder = Path(name)

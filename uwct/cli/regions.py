@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array
 from PIL import Image
 
-from uwct import images
+from uwct.cli.sizes import read
 from uwct.colors import LUMA
 from uwct.model import Model
 from uwct.presets import TRANSFORMS, Preset
@@ -51,7 +51,7 @@ def _split(word: str, ending: str) -> tuple[Path, str]:
 
 def read_mask(path: Path, shape: tuple[int, int], color: str = "") -> np.ndarray:
     """A mask `[H, W]` in [0, 1] from a picture, resized to the shape: white is 1; or what is near a color, RRGGBB."""
-    picture = images.read(path)
+    picture = read(path)
     if color:
         wanted = np.array([int(color[i : i + 2], 16) for i in (0, 2, 4)])
         mask = (np.abs(255 * picture.rgb - wanted) <= NEAR).all(-1).astype(np.float32)

@@ -1,15 +1,23 @@
 """Pictures at the size that was asked for, as far as it fits in memory."""
 
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Annotated
 
 import jax
 import psutil
+import tyro
 
-from uwct import images, strips
+from uwct import bounds, images, strips
 from uwct.config import ModelConfig
 from uwct.vgg import stride
 
 LARGEST = 2**31 - 1
+# Megapixels of a picture, unless --max-megapixels says otherwise: Pillow would stop at 179.
+MEGAPIXELS = 500
+MaxMegapixels = Annotated[float, tyro.conf.arg(name="max-megapixels", metavar="NUMBER")]
+# What decoding needs at most, a pixel: Pillow's picture, turned upright, and two copies in float32.
+DECODING = 48
 # Pixels a side of the windows of pictures that do not fit in memory, for VGG's channels and for narrow networks.
 WINDOW, WINDOW_SMALL = 1024, 1536
 
@@ -18,6 +26,13 @@ def check_size(option: str, side: int) -> None:
     """Raises ValueError for a number of pixels that no picture has; 0 stands for a picture's own size."""
     if not 0 <= side <= LARGEST:
         raise ValueError(f"{option} must lie between 0 and 2^31, not {side}")
+
+
+def pixel_limit(megapixels: float) -> AbstractContextManager[None]:
+    """Within it no picture of more than --max-megapixels is decoded; raises ValueError for an impossible number."""
+    if not 0 < megapixels <= LARGEST:
+        raise ValueError(f"--max-megapixels must lie between 0 and 2^31, not {megapixels:g}")
+    return bounds.pixel_limit(round(megapixels * 1e6))
 
 
 def bytes_per_pixel(config: ModelConfig) -> int:
@@ -44,9 +59,22 @@ def check_memory(name: str, option: str, height: int, width: int, config: ModelC
         )
 
 
+def read(path: Path) -> images.Picture:
+    """The picture of a file, as `images.read` gives it; raises ValueError when there is no memory to decode it."""
+    if path != images.STANDARD:
+        height, width = images.shape(path)
+        needed, free = DECODING * height * width + path.stat().st_size, psutil.virtual_memory().available
+        if needed > free:
+            raise ValueError(
+                f"{path} has {width}x{height} pixels and needs about {needed / 2**30:.1f} GiB of memory to be read, "
+                f"of which {free / 2**30:.1f} are free"
+            )
+    return images.read(path)
+
+
 def sized(path: Path, option: str, long_side: int, config: ModelConfig) -> tuple[images.Picture, images.Picture]:
     """The picture of a file as it is and at a long side in pixels (0: its own), which `option` asked for."""
-    picture = images.read(path)
+    picture = read(path)
     shape = images.fitted(picture.rgb.shape[:2], long_side)
     check_memory(str(path), option, *shape, config)
     return picture, images.resize(picture, shape)
@@ -62,9 +90,9 @@ def window_for(path: Path, long_side: int, tile: str, config: ModelConfig) -> in
     """The side in pixels of the windows in which to do a picture, 0 to do it whole; `tile` is what --tile says."""
     if tile == "off":
         return 0
+    shape = strips.shape(path)
     if tile != "auto":
         return int(tile)
-    shape = strips.shape(path)
     if shape is None:  # images.read knows more formats, and what is wrong with a file
         return 0
     height, width = images.fitted(shape, long_side)

@@ -12,12 +12,14 @@ from uwct import images
 from uwct.cli.cache import use_compilation_cache
 from uwct.cli.dtypes import dtype_for
 from uwct.cli.encoding import encode_file
-from uwct.cli.errors import one_sentence
+from uwct.cli.errors import one_sentence, printable
 from uwct.cli.look import NUMBERS
 from uwct.cli.plan import check_outputs
-from uwct.cli.sizes import check_size
-from uwct.model import load, read_file
+from uwct.cli.sizes import MEGAPIXELS, MaxMegapixels, check_size, pixel_limit
+from uwct.config import LEVELS
+from uwct.model import load
 from uwct.styles import is_style, load_style, mix_styles, save_style
+from uwct.tensors import read_file
 
 HELP = """Keep styles as small files, to use as --style, to mix, and to share without the painting.
 
@@ -47,6 +49,8 @@ class Save:
     """A grey picture: only where it is white does the style count."""
     model: str = "vgg16"
     """The networks that the style is for: vgg16 or small, which come with this program, or a model file."""
+    max_megapixels: MaxMegapixels = MEGAPIXELS
+    """Pictures of more million pixels are refused before they are decoded: a small file can claim any size."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +86,8 @@ def main(argv: list[str] | None = None, prog: str = "uwct style") -> None:
     with one_sentence():
         if isinstance(asked, Save):
             use_compilation_cache()
-            save_picture(asked)
+            with pixel_limit(asked.max_megapixels):
+                save_picture(asked)
         elif isinstance(asked, Mix):
             mix_files(asked)
         else:
@@ -128,19 +133,19 @@ def description(path: Path) -> list[str]:
     tensors, metadata = read_file(path)
     try:
         made = json.loads(metadata["style"])
-        levels = {
-            level: tensors[f"level{level}/scatter"].shape[0]
-            for level in range(1, 6)
-            if f"level{level}/scatter" in tensors
-        }
         lines = [f"a style for {made['backbone']}, encoder {made['encoder']}; {size(path)}"]
-    except (KeyError, TypeError, IndexError, json.JSONDecodeError):
+        lines += [level_line(tensors, level) for level in LEVELS if f"level{level}/scatter" in tensors]
+    except (KeyError, TypeError, IndexError, ValueError, RecursionError):
         raise ValueError(f"{path} is not a style file") from None
-    for level, channels in levels.items():
-        weight, scatter = (tensors[f"level{level}/{part}"] for part in ("weight", "scatter"))
-        deviation = np.sqrt(np.trace(scatter) / max(float(weight) - 1, 1) / channels)
-        lines.append(f"level {level}: {channels} channels, {float(weight):.0f} pixels, deviation {deviation:.2f}")
-    return lines
+    return [printable(line) for line in lines]
+
+
+def level_line(tensors: dict[str, np.ndarray], level: int) -> str:
+    """What a style file holds of a level; raises all kinds of errors for tensors of another form."""
+    weight, scatter = (tensors[f"level{level}/{part}"] for part in ("weight", "scatter"))
+    channels, pixels = max(1, len(scatter)), float(weight)
+    deviation = (max(0.0, float(np.trace(scatter))) / max(pixels - 1, 1) / channels) ** 0.5
+    return f"level {level}: {channels} channels, {pixels:.0f} pixels, deviation {deviation:.2f}"
 
 
 def size(path: Path) -> str:

@@ -24,9 +24,10 @@ from uwct.cli.dtypes import dtype_for
 from uwct.cli.encoding import encode_file
 from uwct.cli.errors import FAULTS, fail_partly, one_sentence, sentence
 from uwct.cli.large import paint_in_windows
-from uwct.cli.options import Arguments, check, mixtures, needs_whole, region_files, style_paths
+from uwct.cli.manifest import Manifest, how
+from uwct.cli.options import Arguments, check, mixtures, needs_whole, region_files, style_paths, takes_folders
 from uwct.cli.plan import Job, plan
-from uwct.cli.sizes import check_memory, check_tile, sized, window_for
+from uwct.cli.sizes import check_memory, check_tile, pixel_limit, sized, window_for
 from uwct.layers import Padding
 from uwct.model import Model, load
 from uwct.presets import TRANSFORMS, Preset
@@ -53,7 +54,7 @@ def main(argv: list[str] | None = None, prog: str = "stylize.py") -> None:
     """Stylizes, as the help says."""
     arguments = tyro.cli(Arguments, args=argv, prog=prog, description=HELP)
     use_compilation_cache()
-    with one_sentence():
+    with one_sentence(), pixel_limit(arguments.max_megapixels):
         check(arguments)
         jobs = plan(arguments.content, style_paths(arguments), arguments.output, masks_and_styles(arguments))
         failures = run(arguments, jobs)
@@ -83,15 +84,20 @@ def run(arguments: Arguments, jobs: list[Job]) -> list[str]:
     model.check_levels(look.levels)
     check_tile(arguments.tile, model.config)
     each_anew = arguments.compat or arguments.keep_colors == "matched"  # styles that depend on the photo
-    failures: list[str] = []
-    with tqdm(total=len(jobs), unit="picture", disable=len(jobs) == 1) as bar:
+    manifest = None
+    if takes_folders(arguments):
+        manifest = Manifest(jobs[0].output.parent, how(arguments, masks_and_styles(arguments)))
+    alone, failures = len(jobs) == 1, []
+    if manifest and arguments.resume:
+        jobs = without_finished(jobs, manifest)
+    with tqdm(total=len(jobs), unit="picture", disable=len(jobs) <= 1) as bar:
         for paths, group in groupby(jobs, key=lambda job: job.styles):
             of_style = list(group)
             try:
                 with ahead_of(arguments, look, model, of_style):
                     encoded = None if each_anew else encode(arguments, look, model, paths)
             except FAULTS as fault:
-                if len(jobs) == 1:
+                if alone:
                     raise
                 failures.append(sentence(fault))
                 bar.update(len(of_style))
@@ -100,8 +106,10 @@ def run(arguments: Arguments, jobs: list[Job]) -> list[str]:
                 start = time.perf_counter()
                 try:
                     before, after = do(arguments, look, model, encoded, job)
+                    if manifest:
+                        manifest.add(job)
                 except FAULTS as fault:
-                    if len(jobs) == 1:
+                    if alone:
                         raise
                     failures.append(f"{job.output}: {sentence(fault)}")
                 else:
@@ -116,6 +124,13 @@ def ahead_of(arguments: Arguments, look: Preset, model: Model, jobs: list[Job]) 
     if content is None or arguments.compat or needs_whole(arguments) or arguments.tile.isdecimal():
         return nullcontext()
     return compiling(model, content, arguments.size, max(1, len(styles)), look, options(arguments, look))
+
+
+def without_finished(jobs: list[Job], manifest: Manifest) -> list[Job]:
+    """The jobs that are left to do; says how many are not."""
+    left = [job for job in jobs if not manifest.finished(job)]
+    print(f"{len(jobs) - len(left)} of {len(jobs)} pictures are finished already", file=sys.stderr)
+    return left
 
 
 def do(arguments: Arguments, look: Preset, model: Model, encoded: Encoded | None, job: Job) -> tuple[str, str]:

@@ -18,6 +18,7 @@ from uwct.bridge import bridge_loss, init_bridge, join
 from uwct.cli.train import Arguments
 from uwct.cli.trial import BATCH, MetricsOf, open_test, test_of
 from uwct.config import TrainConfig, small
+from uwct.files import write_bytes
 from uwct.least_squares import solve_linear_decoder
 from uwct.loop import Run, Stop
 from uwct.parallel import Devices, is_first
@@ -195,7 +196,7 @@ class Task:
             return
         records = {level: history.get(f"decoder{level}", {}) for level in model.levels}
         table = report.table(records)
-        (folder / "table.md").write_text(table, encoding="utf-8")
+        write_bytes(folder / "table.md", table.encode())
         names = [f"level{level}" for level in model.levels if (folder / f"level{level}" / recorder.FILE).exists()]
         if names:
             report.curves({name: folder / name for name in names}, folder / "curves.png")

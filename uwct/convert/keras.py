@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 LAYER = re.compile(r"block\d_conv\d|conv2d(_\d+)?|fc\d|predictions|dense(_\d+)?")
-LARGEST = 2**30  # bytes; VGG's largest layer, fc1, has 0.4 of them
 MAGIC = (b"\x89HDF\r\n\x1a\n",)
 
 
@@ -21,10 +20,13 @@ def read(path: Path) -> dict[str, np.ndarray]:
     except ImportError:
         raise ImportError(f'{path} is an HDF5 file; to read it: pip install "uwct[convert]"') from None
     state: dict[str, np.ndarray] = {}
+    room = path.stat().st_size  # arrays that claim more are compressed, or lie in one place
 
     def visit(name: str, item: Any) -> None:
+        nonlocal room
         if isinstance(item, h5py.Dataset) and not name.startswith(("optimizer", "model_weights/top_level")):
-            _add(path, state, name.split("/"), item)
+            _add(path, state, name.split("/"), item, room)
+            room -= item.nbytes
 
     try:
         with h5py.File(path, "r") as file:
@@ -34,11 +36,11 @@ def read(path: Path) -> dict[str, np.ndarray]:
     return state
 
 
-def _add(path: Path, state: dict[str, np.ndarray], parts: list[str], item: Any) -> None:
-    """Adds a data set; its layer is the last group that is called like one of VGG's."""
+def _add(path: Path, state: dict[str, np.ndarray], parts: list[str], item: Any, room: int) -> None:
+    """Adds a data set of up to `room` bytes; its layer is the last group that is called like one of VGG's."""
     layer = next((part for part in reversed(parts[:-1]) if LAYER.fullmatch(part)), parts[0])
-    if item.dtype.kind != "f" or item.external or item.is_virtual or item.nbytes > LARGEST:
-        raise ValueError(f"{path}: {'/'.join(parts)} is not a plain array of floating-point numbers")
+    if item.dtype.kind != "f" or item.external or item.is_virtual or item.nbytes > room:
+        raise ValueError(f"{path}: {'/'.join(parts)} is not a plain array of floating-point numbers in the file")
     value = np.asarray(item[()], np.float32)
     part = {4: "weight", 2: "weight", 1: "bias"}.get(value.ndim, parts[-1])
     name = f"{layer}.{part}"

@@ -6,8 +6,10 @@ skipped. Nothing is executed.
 """
 
 import dataclasses
+import itertools
 import math
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,9 @@ import numpy as np
 
 NIL, NUMBER, STRING, TABLE, TORCH, BOOLEAN, FUNCTION, OLD_RECURSIVE, RECURSIVE = range(9)
 MAGIC = (struct.pack("<i", TABLE), struct.pack("<i", TORCH), b"3\n", b"4\n")
-DEEPEST = 64
+DEEPEST, MOST_LAYERS = 64, 1000
+# What Python raises about data that are not what they should be.
+BROKEN = (struct.error, EOFError, ValueError, IndexError, OverflowError, TypeError, AttributeError)
 ELEMENTS = {
     "Double": "f8", "Float": "f4", "Half": "f2", "Cuda": "f4", "CudaDouble": "f8", "CudaHalf": "f2",
     "Long": "i8", "Int": "i4", "Short": "i2", "Char": "i1", "Byte": "u1", "CudaLong": "i8", "CudaInt": "i4",
@@ -40,9 +44,16 @@ def read(path: Path) -> dict[str, np.ndarray]:
     """
     try:
         content = _Stream(path.read_bytes()).object()
-        layers = _flat(content)
-    except (struct.error, EOFError, UnicodeDecodeError, ValueError, IndexError, OverflowError) as error:
+        state, faults = _convolutions(list(itertools.islice(_flat(content), MOST_LAYERS)))
+    except BROKEN as error:
         raise ValueError(f"{path} is not a whole Torch7 file of a Sequential: {error}") from None
+    if faults:
+        raise ValueError(f"{path} holds other layers than a reflected VGG: {'; '.join(faults)}")
+    return state
+
+
+def _convolutions(layers: list[Object]) -> tuple[dict[str, np.ndarray], list[str]]:
+    """The tensors of the convolutions, and what is wrong with layers."""
     state: dict[str, np.ndarray] = {}
     faults = []
     for place, layer in enumerate(layers):
@@ -51,24 +62,26 @@ def read(path: Path) -> dict[str, np.ndarray]:
             faults += _convolution(str(place), layer.fields, state)
         elif kind not in SILENT:
             faults.append(f"layer {place} is a {layer.name}")
-    if faults:
-        raise ValueError(f"{path} holds other layers than a reflected VGG: {'; '.join(faults)}")
-    return state
+    return state, faults
 
 
-def _flat(content: Any) -> list[Object]:
+def _flat(content: Any, depth: int = 0) -> Iterator[Object]:
     """The layers of a Sequential, those of Sequentials within it in place."""
+    if depth == DEEPEST:  # it may hold itself
+        raise ValueError("its layers are nested too deep")
     if isinstance(content, dict):
         nets = [value for value in content.values() if isinstance(value, Object) and "Sequential" in value.name]
         content = nets[0] if len(nets) == 1 else None
     if not isinstance(content, Object) or not isinstance(content.fields, dict):
         raise ValueError("it holds no Sequential")
     if content.name.rpartition(".")[2] != "Sequential":
-        return [content]
+        yield content
+        return
     modules = content.fields.get("modules")
     if not isinstance(modules, dict):
         raise ValueError("a Sequential without its layers")
-    return [layer for place in sorted(modules) for layer in _flat(modules[place])]
+    for place in sorted(modules):
+        yield from _flat(modules[place], depth + 1)
 
 
 def _convolution(name: str, fields: dict[str, Any], state: dict[str, np.ndarray]) -> list[str]:
@@ -93,6 +106,7 @@ class _Stream:
         self.text = not data.startswith(MAGIC[:2])
         self.known: dict[int, Any] = {}
         self.depth = 0
+        self.room = len(data)  # for the elements of tensors, which may share a storage
 
     def take(self, size: int) -> bytes:
         if not 0 <= size <= len(self.data) - self.at:
@@ -198,5 +212,8 @@ class _Stream:
         inside = isinstance(storage, np.ndarray) and offset >= 0 and last < len(storage)
         if not inside or min(*size, *strides) < 0 or math.prod(size) > len(storage):
             raise ValueError(f"a tensor of shape {size} that its storage does not hold")
+        self.room -= math.prod(size)
+        if self.room < 0:
+            raise ValueError("its tensors have more elements than the file has bytes")
         steps = [stride * storage.itemsize for stride in strides]
         return np.lib.stride_tricks.as_strided(storage[offset:], size, steps).copy()

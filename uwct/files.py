@@ -1,0 +1,86 @@
+"""Files that appear whole or not at all.
+
+Contract: what is written lies under a hidden name beside its target, and on the disk, before it takes the target's
+name. Whatever happens on the way (no room, SIGKILL, a crash of the computer), the target is the old file or the whole
+new one; what is left over then is a hidden file that nothing reads. Files that grow, grow by whole lines.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+
+def hidden_prefix(path: Path) -> str:
+    """How the names of temporary files and folders beside a path begin: short, since names have at most 255 bytes."""
+    return f".{path.name[:40]}."
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Gives an empty file beside `path` to write to, with the same suffix, which takes its place if all goes well.
+
+    Raises OSError when there is no room, or the folder cannot be written to.
+    """
+    path = Path(path)
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=hidden_prefix(path), suffix=path.suffix)
+        temporary = Path(name)
+        try:
+            os.close(handle)
+            yield temporary
+            temporary.chmod(0o644)
+            publish(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise OSError(f"{path} cannot be written: {error.strerror or error}") from None
+
+
+def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
+    """Writes a file; raises OSError as `replacing` does."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def publish(temporary: Path, path: Path) -> None:
+    """Gives a finished file its name, in the same folder, once it is on the disk."""
+    _sync(temporary)
+    os.replace(temporary, path)
+    with suppress(OSError):  # not every file system can do this for folders
+        _sync(path.parent)
+
+
+def append_line(path: Path, record: dict[str, Any]) -> None:
+    """Adds a line of JSON to a file, on the disk when it returns; a line that a crash cut short is ended first."""
+    with path.open("ab+") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 1))
+        end = b"" if file.read(1) in (b"", b"\n") else b"\n"
+        file.write(end + json.dumps(record).encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The lines of JSON in a file, none if there is no file; a line cut short by a crash is passed over."""
+    lines = []
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []:
+        try:
+            line = json.loads(text)
+        except (json.JSONDecodeError, RecursionError):
+            continue
+        if isinstance(line, dict):
+            lines.append(line)
+    return lines
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
