@@ -1,4 +1,5 @@
 import dataclasses
+import shutil
 import typing
 from pathlib import Path
 from types import SimpleNamespace
@@ -277,6 +278,10 @@ BAD = {
     "huge size": (("--size", str(2**31)), "--size must lie between 0 and 2^31"),
     "huge seed": (("--seed", str(2**63)), "--seed must lie between 0 and 2^32"),
     "the photo as output": (("--output", "photo.jpg"), "--output would overwrite photo.jpg"),
+    "a step over a style": (
+        ("--style", "x.level1.png", "--output", "x.png", "--steps"),
+        "would overwrite x.level1",
+    ),
     "a style as output": (("--output", "./a.png"), "--output would overwrite a.png"),
     "infinite weight": (("--style-weights", "inf"), "--style-weights must not be negative, nor all 0"),
     "weight nan": (("--style-weights", "nan"), "--style-weights must not be negative, nor all 0"),
@@ -296,6 +301,7 @@ BAD = {
 def test_bad_input_gives_one_sentence_code_2_and_no_file(folder, capsys, name):
     Path("truncated.jpg").write_bytes(Path("photo.jpg").read_bytes()[:500])
     Path("empty.jpg").write_bytes(b"")
+    shutil.copy("a.png", "x.level1.png")
     before = sorted(folder.rglob("*"))
     words, message = BAD[name]
     options = {"--content": ["photo.jpg"], "--style": ["a.png"], "--levels": ["1"], "--model": ["tiny.safetensors"]}

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from uwct import files
+
 
 class _Kind(NamedTuple):
     """What a container takes: the encoder of the picture, the codecs of sound that are copied, the encoder of others.
@@ -133,7 +135,7 @@ class Writer:
         if 0 in self.shape:
             raise ValueError(f"{path} would be {shape[1]}x{shape[0]} pixels; {self._kind.picture} needs at least 2x2")
         self.path, self._clip = path, clip
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=files.hidden_prefix(path), suffix=path.suffix)
         os.close(handle)
         self._temporary = Path(name)
         try:
@@ -200,7 +202,7 @@ class Writer:
                         self._container.mux(stream.encode(None))
                     self._container.close()
                 self._temporary.chmod(0o644)
-                self._temporary.replace(self.path)
+                files.publish(self._temporary, self.path)
             else:
                 with contextlib.suppress(Exception):  # whatever was wrong is on its way already
                     self._container.close()

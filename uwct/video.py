@@ -21,6 +21,7 @@ from uwct.transfer import (
     COARSE_TO_FINE,
     Style,
     Transform,
+    Weights,
     check_health,
     check_picture,
     check_strengths,
@@ -59,7 +60,7 @@ def stylize_frames(
     *,
     temporal: float = 0.9,
     batch: int = 1,
-    weights: Sequence[float] | Array | None = None,
+    weights: Weights | None = None,
     transform: Transform = wct,
     shrinkage: float | Array = 0.0,
 ) -> Iterator[np.ndarray]:
@@ -110,7 +111,8 @@ def stylize_batch(
 ) -> tuple[Array, Past]:
     """Successive frames `[N, H, W, 3]` of a clip after its past (None: these are its first): (pictures, new past).
 
-    Pure; `alphas` has one number a level, `weights` one a style. Raises FloatingPointError as `stylize` does.
+    Pure; `alphas` has one number a level, `weights` a row of them, one a style. Raises FloatingPointError as `stylize`
+    does.
     """
     height, width = frames.shape[-3:-1]
     colors = colors_of(frames)
@@ -123,7 +125,7 @@ def stylize_batch(
         own = moments(features, pool(pixels, level))
         smoothed = smooth(past.moments[i] if past else jax.tree.map(lambda x: x[0], own), own, keep)
         targets = [style.moments[level] for style in styles]
-        affine = level_map(smoothed, targets, weights, alphas[i], shrinkage, transform=transform)
+        affine = level_map(smoothed, targets, weights[i], alphas[i], shrinkage, transform=transform)
         pictures = decode_mapped(model, affine, features, level)[:, :height, :width, :].astype(jnp.float32)
         scene.append(jax.tree.map(lambda x: x[-1], smoothed))
         health.append((level, tuple(finite(part) for part in (targets, smoothed, affine, pictures))))

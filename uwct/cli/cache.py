@@ -1,9 +1,21 @@
-"""JAX's persistent compilation cache, so that a picture size seen before starts at once."""
+"""What is kept of compiled programs: all on disk, so that a size seen before starts at once; not too many in memory."""
 
 import os
 
 import jax
 import platformdirs
+
+# Each program keeps memory, and mappings of memory, of which Linux gives a process 65,530.
+MOST_SHAPES = 64
+_shapes: set[tuple[int, int]] = set()
+
+
+def make_room(shape: tuple[int, int]) -> None:
+    """Forgets all compiled programs when pictures of too many shapes have come by; `shape` is that of the next one."""
+    if shape not in _shapes and len(_shapes) == MOST_SHAPES:
+        jax.clear_caches()
+        _shapes.clear()
+    _shapes.add(shape)
 
 
 def use_compilation_cache() -> None:

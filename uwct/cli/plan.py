@@ -17,12 +17,19 @@ class Job:
     output: Path
 
 
-def plan(content: Path | None, styles: Sequence[Path], output: Path | None, others: Sequence[Path] = ()) -> list[Job]:
+def plan(
+    content: Path | None,
+    styles: Sequence[Path],
+    output: Path | None,
+    others: Sequence[Path] = (),
+    further: Sequence[str] = (),
+) -> list[Job]:
     """One job, or one for each picture of a folder. Raises ValueError or OSError for what cannot be done.
 
     `content` is a picture, a folder, or None for a texture; `styles` are pictures to mix, or one folder of pictures to
     use in turn; `output` is a file, a folder, or None for a file named after content and style; `others` are further
-    files that are read. A content or an output called - is standard input or output.
+    files that are read, `further` the words in the names of what else is written beside an output (see `beside`). A
+    content or an output called - is standard input or output.
     """
     named = [path for path in (content, *styles, *others) if path is not None]
     for path in named:
@@ -34,8 +41,14 @@ def plan(content: Path | None, styles: Sequence[Path], output: Path | None, othe
     folders = [path for path in named if path.is_dir()]
     jobs = plan_folder(content, styles, output, folders) if folders else [plan_picture(content, styles, output)]
     inputs = {given for job in jobs for given in (job.content, *job.styles, *others) if given is not None}
-    check_outputs((job.output for job in jobs), inputs)
+    outputs = [job.output for job in jobs]
+    check_outputs([*outputs, *(beside(output, word) for output in outputs for word in further)], inputs)
     return jobs
+
+
+def beside(output: Path, word: str) -> Path:
+    """The name of a further picture: out.png becomes out.word.png."""
+    return output.with_suffix(f".{word}{output.suffix}")
 
 
 def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:

@@ -9,6 +9,7 @@ import psutil
 import tyro
 
 from uwct import bounds, images, strips
+from uwct.cli.cache import make_room
 from uwct.config import ModelConfig
 from uwct.vgg import stride
 
@@ -77,6 +78,7 @@ def sized(path: Path, option: str, long_side: int, config: ModelConfig) -> tuple
     picture = read(path)
     shape = images.fitted(picture.rgb.shape[:2], long_side)
     check_memory(str(path), option, *shape, config)
+    make_room(shape)
     return picture, images.resize(picture, shape)
 
 

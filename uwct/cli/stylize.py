@@ -9,7 +9,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
@@ -26,14 +25,14 @@ from uwct.cli.errors import FAULTS, fail_partly, one_sentence, sentence
 from uwct.cli.large import paint_in_windows
 from uwct.cli.manifest import Manifest, how
 from uwct.cli.options import Arguments, check, mixtures, needs_whole, region_files, style_paths, takes_folders
-from uwct.cli.plan import Job, plan
-from uwct.cli.sizes import check_memory, check_tile, pixel_limit, sized, window_for
-from uwct.layers import Padding
+from uwct.cli.plan import Job, beside, plan
+from uwct.cli.sizes import check_tile, pixel_limit, sized, window_for
+from uwct.cli.textures import paint_textures
 from uwct.model import Model, load
 from uwct.presets import TRANSFORMS, Preset
-from uwct.regions import Region, synthesize_between
+from uwct.regions import Region
 from uwct.swap import stylize_by_patches
-from uwct.transfer import Style, check_strengths, stylize, synthesize
+from uwct.transfer import Style, check_strengths, stylize
 
 HELP = """Paint a photo in the manner of any picture.
 
@@ -56,7 +55,8 @@ def main(argv: list[str] | None = None, prog: str = "stylize.py") -> None:
     use_compilation_cache()
     with one_sentence(), pixel_limit(arguments.max_megapixels):
         check(arguments)
-        jobs = plan(arguments.content, style_paths(arguments), arguments.output, masks_and_styles(arguments))
+        others, further = masks_and_styles(arguments), further_pictures(arguments)
+        jobs = plan(arguments.content, style_paths(arguments), arguments.output, others, further)
         failures = run(arguments, jobs)
     fail_partly(failures)
 
@@ -67,6 +67,12 @@ class Encoded:
 
     styles: list[Style]
     regions: list[tuple[regions.RegionFiles, list[Style]]]
+
+
+def further_pictures(arguments: Arguments) -> list[str]:
+    """The words in the names of what is written beside an output."""
+    steps = [f"level{level}" for level in arguments.look.resolve().levels] if arguments.steps else []
+    return steps + [f"{number:03d}" for number in range(arguments.frames)]
 
 
 def masks_and_styles(arguments: Arguments) -> list[Path]:
@@ -139,7 +145,7 @@ def do(arguments: Arguments, look: Preset, model: Model, encoded: Encoded | None
         picture, before = paint_compatibly(arguments, look, model, job)
     elif job.content is None:
         assert encoded is not None
-        return paint_textures(arguments, look, model, encoded.styles, job.output)
+        return paint_textures(arguments, look, model, encoded.styles, options(arguments, look), job.output)
     elif (
         encoded
         and not needs_whole(arguments)
@@ -202,36 +208,10 @@ def paint(
         shares, _ = check_strengths(len(encoded.styles), how.pop("weights"), look.levels, look.alpha)
         for level, alpha, share in zip(look.levels, look.alpha, shares, strict=True):
             rgb = stylize(model, rgb, encoded.styles, (level,), alpha, weights=share, **how)
-            images.write(job.output.with_suffix(f".level{level}{job.output.suffix}"), finished(rgb))
+            images.write(beside(job.output, f"level{level}"), finished(rgb))
     else:
         rgb = stylize(model, photo, encoded.styles, look.levels, look.alpha, **how)
     return finished(rgb), picture.size
-
-
-def paint_textures(
-    arguments: Arguments, look: Preset, model: Model, styles: list[Style], output: Path
-) -> tuple[str, str]:
-    """Writes a texture of the styles, or those of a way from style to style; returns their size, twice."""
-    width, height = arguments.shape or (arguments.size or 512,) * 2
-    check_memory("a texture", "--size", height, width, model.config)
-    how, key = options(arguments, look), jax.random.key(arguments.seed)
-    common = (model, styles, (height, width), key, look.levels, look.alpha)
-    if arguments.gradient:
-        del how["weights"]
-        images.write(output, images.Picture(np.asarray(synthesize_between(*common, **how))))
-        return (f"{width}x{height}",) * 2
-    padding: Padding = "wrap" if arguments.seamless else "reflect"
-    for number, weights in enumerate(way(len(styles), arguments.frames) if arguments.frames else [how["weights"]]):
-        texture = synthesize(*common, **how | {"weights": weights, "padding": padding})
-        name = output.with_suffix(f".{number:03d}{output.suffix}") if arguments.frames else output
-        images.write(name, images.Picture(np.asarray(texture)))
-    return (f"{width}x{height}",) * 2
-
-
-def way(styles: int, frames: int) -> np.ndarray:
-    """Weights `[frames, styles]` that go from the first style to the last, at an even pace."""
-    at = np.linspace(0, styles - 1, frames)[:, None]
-    return np.clip(1 - np.abs(at - np.arange(styles)), 0, 1)
 
 
 def paint_compatibly(arguments: Arguments, look: Preset, model: Model, job: Job) -> tuple[images.Picture, str]:

@@ -22,7 +22,7 @@ from uwct.cli.dtypes import dtype_for
 from uwct.cli.encoding import encode_file
 from uwct.cli.errors import one_sentence
 from uwct.cli.look import NUMBERS, Look
-from uwct.cli.sizes import bytes_per_pixel, check_memory, check_size, free_memory
+from uwct.cli.sizes import bytes_per_pixel, check_memory, check_size, free_memory, read
 from uwct.model import Model, load
 from uwct.presets import TRANSFORMS
 from uwct.transfer import Style
@@ -149,7 +149,7 @@ def paint_folder(arguments: Arguments, stop: threading.Event) -> int:
     """Writes the frames in the style, until they end or are stopped; returns their number."""
     paths = sorted(images.pictures_in(arguments.source), key=in_order)
     outputs = [path.name if path.suffix.lower() in images.SUFFIXES else f"{path.name}.png" for path in paths]
-    first = images.read(paths[0])
+    first = read(paths[0])
     shape = images.fitted(first.rgb.shape[:2], arguments.size)
     painter = Painter.of(arguments, shape)
     arguments.output.mkdir(parents=True, exist_ok=True)
@@ -157,7 +157,7 @@ def paint_folder(arguments: Arguments, stop: threading.Event) -> int:
 
     def frames() -> Iterator[tuple[np.ndarray, tuple[Path, images.Picture]]]:
         for path, name in zip(paths, outputs, strict=True):
-            picture = images.read(path)
+            picture = read(path)
             if picture.rgb.shape != first.rgb.shape:
                 raise ValueError(f"{path} is {picture.size} pixels, but {paths[0]} {first.size}; frames have one size")
             picture = images.resize(picture, shape)
