@@ -37,7 +37,7 @@ class Look:
     ] = None
     """How features take on the style's statistics: wct as in the paper; monge changes the photo's colors and shapes
     least; adain ignores how features vary together, so is weaker; whiten takes the photo's own statistics away and puts
-    nothing in their place, so needs no style: best seen at one level (--levels 4 --alpha 1)."""
+    nothing in their place, so needs no style: best seen at one level (--levels 4 --alpha 1 --shrinkage 0)."""
 
     shrinkage: Annotated[float | None, tyro.conf.arg(metavar="NUMBER", help_behavior_hint=PRESETS_OWN)] = None
     """From 0 to 1: how much faint variation in the photo is kept from being blown up to the style's full strength;

@@ -36,6 +36,7 @@ MANNERS = {
     "texture": "Texture: the style takes over",
     "shallow": "Shallow: colors and fine texture",
     "deep": "Deep: large patterns",
+    "colors": "Colors only",
 }
 COLORS: dict[str, KeepColors | None] = {
     "no": None,
