@@ -16,7 +16,7 @@ from uwct import model as models
 from uwct.presets import TRANSFORMS
 
 LEVELS = (5, 4, 3, 2, 1)
-SHAPES = ((1, 1), (1, 37), (16, 16), (19, 33))  # one pixel, one row, one feature at level 5, less than level 5 sees
+SHAPES = ((1, 1), (1, 37), (19, 33))  # one pixel, one row, less than level 5 sees
 R = np.random.default_rng(5)
 KINDS = {
     "black": lambda shape: np.zeros((*shape, 3)),
@@ -43,7 +43,7 @@ def check(result, shape, bound):
     assert np.abs(result).max() <= bound
 
 
-@settings(max_examples=40)
+@settings(max_examples=30)
 @given(st.sampled_from(sorted(KINDS)), st.sampled_from(sorted(KINDS)), st.sampled_from(SHAPES), st.floats(0, 1))
 def test_any_picture_takes_on_any_style(small, content, style, shape, alpha):
     painting = jnp.asarray(KINDS[style]((16, 16)), jnp.float32)

@@ -85,7 +85,7 @@ def test_what_comes_and_goes_leaves_the_rest_steadier(tiny_model):
 
 def test_a_batch_is_pure_and_works_under_jit(tiny_model):
     style = [encode_style(tiny_model, jnp.asarray(STYLE))]
-    paint = partial(stylize_batch, weights=jnp.ones(1), levels=(1,), alphas=jnp.asarray([0.7]), temporal=0.9)
+    paint = partial(stylize_batch, weights=jnp.ones((1, 1)), levels=(1,), alphas=jnp.asarray([0.7]), temporal=0.9)
     frames = jnp.asarray(np.stack(PAN[:3]))
     expected, past = paint(tiny_model, frames, style, None)
     found, found_past = jax.jit(paint)(tiny_model, frames, style, None)
