@@ -151,7 +151,7 @@ def test_standard_input_and_output(folder):
         ),
         (["--style", "a.png", "--region-alpha", "1"], "--region-alpha needs a --region"),
         (["--region", "left.png", "a.png", "--tile", "64"], "--region needs the picture whole"),
-        (["--region", "left.png", "a.png", "--steps"], "--steps does not go with --region"),
+        (["--region", "left.png", "a.png", "--steps"], "--steps, --region and --patches do not go together"),
         (["--style", "a.png", "--style-mask", "left.png", "left.png"], "--style-mask needs one mask for each of 1"),
         (["--style", "a.png", "--keep-colors", "luminance", "--compat", "floor"], "goes with neither"),
         (["--style", "a.png", "--steps", "--output", "-"], "--steps writes further files beside the output"),

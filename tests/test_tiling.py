@@ -25,7 +25,7 @@ def tiled(model, folder, pixels, *args, **kwargs):
     return tiling.stylize(model, on_canvas(folder, pixels), *args, folder=folder, **kwargs).read(slice(None))
 
 
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(
     height=st.integers(1, 150), width=st.integers(1, 150), extra=st.integers(1, 40),
     levels=st.permutations([1, 2, 3, 4]).map(lambda order: order[:2]),

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,10 @@ def compiling(
     model: Model, content: Path, long_side: int, styles: int, look: Preset, how: dict[str, Any]
 ) -> Iterator[None]:
     """While the context lasts, paints a black picture of a photo's size, so that all that it needs is compiled."""
-    shape = None if content == images.STANDARD else strips.shape(content)
+    shape = None
+    if content != images.STANDARD:
+        with suppress(ValueError, OSError):  # what is wrong with a photo is said when it is read
+            shape = strips.shape(content)
     height, width = images.fitted(shape or (1, 1), long_side)
     if shape is None or height * width > MOST_PIXELS:
         yield
