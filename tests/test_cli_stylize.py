@@ -12,13 +12,10 @@ from PIL import Image
 
 from uwct import images, transfer, transforms
 from uwct.cli import stylize
-from uwct.cli.ahead import compiling, plain_style
 from uwct.cli.look import Look
-from uwct.layers import conv_layer
 from uwct.model import load
 from uwct.presets import PRESETS
 from uwct.swap import stylize_by_patches
-from uwct.transfer import level_map
 
 
 def run(*words):
@@ -53,19 +50,6 @@ def test_levels_run_from_deep_to_shallow_with_their_own_alphas(folder):
     )
     assert Path("x.png").read_bytes() == Path("y.png").read_bytes()
     assert Path("x.png").read_bytes() != Path("z.png").read_bytes()
-
-
-def test_while_a_style_is_encoded_all_is_compiled_that_the_photo_needs(folder):
-    look, how = PRESETS["texture"], {"transform": transforms.monge, "shrinkage": 0.3, "weights": None}
-    model = load("tiny.safetensors")
-    style = plain_style(model)
-    with compiling(model, Path("photo.jpg"), 40, 1, look, how):
-        pass
-    compiled = conv_layer._cache_size(), level_map._cache_size()
-    transfer.stylize(model, jnp.zeros((25, 40, 3)), style, look.levels, look.alpha, **how)
-    assert (conv_layer._cache_size(), level_map._cache_size()) == compiled
-    transfer.stylize(model, jnp.zeros((25, 60, 3)), style, look.levels, look.alpha, **how)
-    assert conv_layer._cache_size() > compiled[0]
 
 
 @pytest.mark.parametrize("several", [("--style", "a.png", "b.png"), ("--style", "a.png", "--style", "b.png")])

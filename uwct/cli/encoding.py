@@ -9,6 +9,7 @@ from uwct.cli.regions import read_style_mask
 from uwct.cli.sizes import sized
 from uwct.colors import match_colors
 from uwct.model import Model
+from uwct.statistics import Moments
 from uwct.styles import is_style, load_style
 from uwct.transfer import Style, encode_style
 
@@ -31,3 +32,9 @@ def encode_file(
         rgb = match_colors(rgb, photo)
     where = jnp.asarray(read_style_mask(mask, (rgb.shape[0], rgb.shape[1]))) if mask else None
     return encode_style(model, rgb, where)
+
+
+def plain_style(model: Model) -> Style:
+    """A style of mean 0 and covariance I at every level."""
+    widths = {level: model.config.encoder(level)[1][level - 1][0] for level in model.config.encoded_levels}
+    return Style({lv: Moments(jnp.asarray(2.0), jnp.zeros(width), jnp.eye(width)) for lv, width in widths.items()})

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import sys
 import time
-from contextlib import AbstractContextManager, nullcontext
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,9 @@ from tqdm import tqdm
 
 from uwct import colors, compat, images
 from uwct.cli import regions
-from uwct.cli.ahead import compiling, plain_style
 from uwct.cli.cache import use_compilation_cache
 from uwct.cli.dtypes import dtype_for
-from uwct.cli.encoding import encode_file
+from uwct.cli.encoding import encode_file, plain_style
 from uwct.cli.errors import FAULTS, fail_partly, one_sentence, sentence
 from uwct.cli.large import paint_in_windows
 from uwct.cli.manifest import Manifest, how
@@ -100,8 +98,7 @@ def run(arguments: Arguments, jobs: list[Job]) -> list[str]:
         for paths, group in groupby(jobs, key=lambda job: job.styles):
             of_style = list(group)
             try:
-                with ahead_of(arguments, look, model, of_style):
-                    encoded = None if each_anew else encode(arguments, look, model, paths)
+                encoded = None if each_anew else encode(arguments, look, model, paths)
             except FAULTS as fault:
                 if alone:
                     raise
@@ -122,14 +119,6 @@ def run(arguments: Arguments, jobs: list[Job]) -> list[str]:
                     tell(arguments, look, job, before, after, time.perf_counter() - start)
                 bar.update()
     return failures
-
-
-def ahead_of(arguments: Arguments, look: Preset, model: Model, jobs: list[Job]) -> AbstractContextManager[None]:
-    """What prepares the first of some pictures while its style is encoded, where that is done in the ordinary way."""
-    content, styles = jobs[0].content, jobs[0].styles
-    if content is None or arguments.compat or needs_whole(arguments) or arguments.tile.isdecimal():
-        return nullcontext()
-    return compiling(model, content, arguments.size, max(1, len(styles)), look, options(arguments, look))
 
 
 def without_finished(jobs: list[Job], manifest: Manifest) -> list[Job]:
