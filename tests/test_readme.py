@@ -29,6 +29,7 @@ BENCHMARK = {
     "benchmarks/training.py": "--levels 2 --batch 1 --crop 32 --rounds 1 --steps 1",
     "benchmarks/data.py": "--level 1 --batch 2 --crop 32 --batches 2 --rounds 1 --threads 2",
     "benchmarks/stylize.py": "--models small --sizes 32 --sides uwct eager --repeats 1",
+    "benchmarks/long_run.py": "--pictures 4 --shapes 2 --size 32 --levels 1",
     "benchmarks/tiling.py": "--megapixels 0.02 --levels 1 --tile 128",
     "benchmarks/video.py": "--size 64 --frames 2 --temporal 0.5",
     "benchmarks/recipes.py": "--level 1 --minutes 0.01 --batch-scale 0.05 --crop 16 --test-count 1 --test-crop 32",
