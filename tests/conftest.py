@@ -18,14 +18,6 @@ settings.register_profile("uwct", deadline=None, max_examples=25, derandomize=Tr
 settings.load_profile("uwct")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """To each core whole files, whose programs are compiled once, and then README's commands one by one."""
-    for item in items:
-        if item.path.name != "test_readme.py":
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
-
-
 @pytest.fixture(autouse=True, scope="module")
 def fresh_compilations():
     """Forgets what a module compiled: each program keeps memory mappings, of which Linux gives a process 65,530."""

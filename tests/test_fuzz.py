@@ -26,7 +26,7 @@ from PIL import Image
 
 import uwct
 from uwct import bounds, compat, images, strips, tiling
-from uwct.cli import augment, convert, encoding, evaluate, grid, inspect, regions, style, stylize
+from uwct.cli import augment, convert, encoding, evaluate, grid, inspect, regions, style, stylize, textures
 from uwct.cli.look import Look
 from uwct.convert.collection import open_sources
 from uwct.model import Model, load, save
@@ -286,7 +286,7 @@ def without_networks(folder, tiny_model, monkeypatch):
     ):
         monkeypatch.setattr(module, name, same)
     monkeypatch.setattr(encoding, "encode_style", lambda *rest: found)
-    monkeypatch.setattr(stylize, "synthesize", lambda model, styles, shape, *rest, **how: np.zeros((*shape, 3)))
+    monkeypatch.setattr(textures, "synthesize", lambda model, styles, shape, *rest, **how: np.zeros((*shape, 3)))
     monkeypatch.setattr(augment, "augment", lambda key, model, batch, *rest, **how: batch)
     monkeypatch.setattr(evaluate, "evaluate", lambda arguments: arguments.look.resolve() and [])
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(Path("photo.jpg").read_bytes())))
