@@ -46,11 +46,12 @@ def test_a_picture_in_its_own_style_is_its_reconstruction(tiny_model):
     np.testing.assert_allclose(found, stylize(tiny_model, between, photo, (1,), 0.0), atol=2e-3)
 
 
-def test_strength_0_is_no_style_and_the_size_is_kept(tiny_model):
+@pytest.mark.parametrize("levels", [(3, 1), (3,)])
+def test_strength_0_is_no_style_and_the_size_is_kept(tiny_model, levels):
     photo, painting = picture(21, 33, 1), picture(30, 25, 2)
-    none = stylize_by_patches(tiny_model, photo, painting, (3, 1), 0.0)
-    np.testing.assert_allclose(none, stylize(tiny_model, photo, painting, (3, 1), 0.0), atol=1e-4)
-    assert np.abs(stylize_by_patches(tiny_model, photo, painting, (3, 1), 1.0) - none).max() > 0.05
+    none = stylize_by_patches(tiny_model, photo, painting, levels, 0.0)
+    np.testing.assert_allclose(none, stylize(tiny_model, photo, painting, levels, 0.0), atol=1e-4)
+    assert np.abs(stylize_by_patches(tiny_model, photo, painting, levels, 1.0) - none).max() > 0.05
 
 
 def test_pictures_without_a_patch_are_refused(tiny_model):
