@@ -90,11 +90,12 @@ def test_patches_are_taken_from_the_style_at_the_deepest_level(folder):
     assert np.abs(np.asarray(Image.open("x.png"), float) - 255 * np.clip(expected, 0, 1)).max() < 1
 
 
-def test_textures_between_styles_and_on_the_way_from_one_to_another(folder):
+def test_textures_between_styles_and_on_the_way_from_one_to_another(folder, capsys):
     common = ("--texture", "--style", "a.png", "b.png", "--levels", "1", "--shape", "24", "16")
     run(*common, "--gradient", "--output", "x.png")
     assert Image.open("x.png").size == (24, 16)
     run(*common, "--frames", "3", "--output", "y.png")
+    assert "-> y.000.png to y.002.png (24x16)" in capsys.readouterr().out
     frames = [np.asarray(Image.open(f"y.00{i}.png"), float) for i in range(3)]
     run("--texture", "--style", "b.png", "--levels", "1", "--shape", "24", "16", "--output", "b.png.png")
     assert np.abs(frames[2] - np.asarray(Image.open("b.png.png"), float)).max() <= 1
@@ -105,8 +106,9 @@ def test_textures_between_styles_and_on_the_way_from_one_to_another(folder):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("--frames", "3"), "--frames takes at least 2 frames and 2 styles"),
-        (("--frames", "2000", "--style", "b.png"), "--frames must be at most 1000, not 2000"),
+        (("--frames", "3"), "--frames takes two styles or more"),
+        (("--frames", "2000", "--style", "b.png"), "--frames must lie between 2 and 1000, not 2000"),
+        (("--frames", "-1"), "--frames must lie between 2 and 1000, not -1"),
         (("--gradient",), "--gradient takes two or four styles"),
         (("--shape", "0", "30"), "--shape must be two numbers from 1 to 2^31, not 0"),
         (("--style", "b.png", "--style-weights", "1", "1", "1"), "2 styles need as many --style-weights, or 8 for 4"),

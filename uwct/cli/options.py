@@ -148,12 +148,12 @@ def check_texture(arguments: Arguments) -> None:
     pictures = len(styles) if not any(path.is_dir() for path in styles) else 0
     if arguments.gradient and (pictures not in (2, 4) or arguments.seamless or arguments.style_weights):
         raise ValueError("--gradient takes two or four styles, without --style-weights and --seamless")
-    if arguments.frames and (arguments.frames < 2 or pictures < 2 or arguments.style_weights or arguments.gradient):
-        raise ValueError("--frames takes at least 2 frames and 2 styles, without --style-weights and --gradient")
+    if arguments.frames and not 2 <= arguments.frames <= MOST_FRAMES:
+        raise ValueError(f"--frames must lie between 2 and {MOST_FRAMES}, not {arguments.frames}")
+    if arguments.frames and (pictures < 2 or arguments.style_weights or arguments.gradient):
+        raise ValueError("--frames takes two styles or more, without --style-weights and --gradient")
     if arguments.frames and str(arguments.output) == "-":
         raise ValueError("--frames writes several files; name one as --output")
-    if arguments.frames > MOST_FRAMES:
-        raise ValueError(f"--frames must be at most {MOST_FRAMES}, not {arguments.frames}")
 
 
 def check_regions(arguments: Arguments) -> None:

@@ -223,7 +223,7 @@ def tell(arguments: Arguments, look: Preset, job: Job, before: str, after: str, 
         "content_size": before,
         "styles": [str(path) for path in job.styles],
         "regions": [list(words) for words in arguments.region],
-        "output": str(job.output),
+        "output": written(arguments, job),
         "output_size": after,
         "model": arguments.model,
         "levels": look.levels,
@@ -236,6 +236,13 @@ def tell(arguments: Arguments, look: Preset, job: Job, before: str, after: str, 
     tqdm.write(line, file=sys.stderr if str(job.output) == "-" else sys.stdout)
 
 
+def written(arguments: Arguments, job: Job) -> str:
+    """The name of what a job wrote, or of the first and the last of several textures."""
+    if not arguments.frames:
+        return str(job.output)
+    return " to ".join(str(beside(job.output, f"{number:03d}")) for number in (0, arguments.frames - 1))
+
+
 def sentence_about(arguments: Arguments, look: Preset, job: Job, before: str, after: str, seconds: float) -> str:
     """What was done, for people."""
     source, styles = (
@@ -244,6 +251,6 @@ def sentence_about(arguments: Arguments, look: Preset, job: Job, before: str, af
     )
     levels = " ".join(f"{level}:{alpha:g}" for level, alpha in zip(look.levels, look.alpha, strict=True))
     return (
-        f"{source} ({before}) in the manner of {styles} -> {job.output} ({after}): "
+        f"{source} ({before}) in the manner of {styles} -> {written(arguments, job)} ({after}): "
         f"model {arguments.model}, {look.transform} at levels {levels}, {seconds:.1f} s"
     )
