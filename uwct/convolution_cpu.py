@@ -7,19 +7,22 @@ blocks of rows that stay in cache, as few of them as the mathematics allows:
 
 * Winograd's F(2, 3) (Lavin and Gray, CVPR 2016) along the width: two neighbouring outputs of a row from four products
   instead of six;
-* two neighbouring outputs in one product, at the price of a quarter of zeros in the kernel, where they are narrow;
+* two neighbouring outputs in one product, at the price of zeros in the kernel, where they are narrow;
 * after up-sampling, whose pixels come in equal pairs: each of the four pixels of a square from 2x2 pixels of the source
   and a kernel whose taps are summed, which is 16 products instead of 36;
 * all nine taps at once where the input has few channels, or the output.
 
-Numbers of 16 bits are moved about as integers of their bits: XLA's CPU backend does nothing with bfloat16 but multiply
-matrices; whatever else would go through float32, the whole picture for each block of rows that is put into it.
+What surrounds the products is laid out for XLA's CPU backend. Its loops are fast along a long last axis only: narrow
+pixels are handled as whole rows, and pixels that come apart (even and odd columns, say) are put in their places part by
+part. And it does nothing with bfloat16 but multiply matrices: 16 bits are moved about as integers, since whatever else
+would go through float32, the whole picture for each block of rows that is put into it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import reduce
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
@@ -27,26 +30,23 @@ from jax import Array, lax
 BLOCK_ELEMENTS = 2**18
 # Up to so many channels, all nine taps are gathered (or projected) at once.
 FEW_CHANNELS = 4
-# Up to so many outputs, a product makes two pixels as they are, which costs less than Winograd's additions.
-NARROW_OUTPUTS = 32
+# Up to so many outputs, a product makes two pixels as they are, which costs less than parts and additions.
+NARROW_OUTPUTS = 16
 # From so many channels on, each of the nine taps is worth a product of its own.
 WIDE_CHANNELS = 128
+
+# What a block of rows gives: [row][column] of the pixels that one pixel of the source becomes, or that are next to each
+# other. Each part is [N, rows, columns, channels], or whole rows, [N, rows, 1, columns * channels].
+Parts = list[list[Array]]
 
 
 def conv(x: Array, kernel: Array) -> Array:
     """`y[N, H, W, D]` of `x[N, H + 2, W + 2, C]` and `kernel[3, 3, C, D]`."""
-    dtype = x.dtype
     n, height, width = x.shape[0], x.shape[1] - 2, x.shape[2] - 2
     rows = _block_rows(x)
     source = _bits(x)
-
-    def block(k: Array, y: Array) -> Array:
-        # Slices that would run over the end are moved back inside, alike for x and y: the last block may overlap.
-        part = _conv_block(_rows(source, k * rows, rows + 2), kernel).astype(dtype)
-        return lax.dynamic_update_slice_in_dim(y, _bits(part), k * rows, axis=1)
-
-    y = jnp.zeros((n, height, width, kernel.shape[3]), source.dtype)
-    return _floats(lax.fori_loop(0, -(-height // rows), block, y), dtype)
+    y = _in_blocks(lambda start: _conv_block(_rows(source, start, rows + 2), kernel), height, rows, x.dtype)
+    return y.reshape(n, height, width, -1)
 
 
 def layer(x: Array, kernel: Array, bias: Array, *, relu: bool, upsampled: bool) -> Array:
@@ -54,28 +54,43 @@ def layer(x: Array, kernel: Array, bias: Array, *, relu: bool, upsampled: bool) 
 
     Each block of rows goes through all of it while it is in cache. H and W are at least 2.
     """
-    dtype = x.dtype
-    x = _bits(x)
     n, height, width, channels = x.shape
     scale = 2 if upsampled else 1
     rows = min(height, max(1, BLOCK_ELEMENTS // max(1, scale**2 * n * width * channels)))
     # An up-sampled picture's reflection about its border pixel is that pixel's twin: the source's border pixel.
     edge = 0 if upsampled else 1
+    source = _bits(x).reshape(n, height, width * channels)
 
-    def block(start: Array) -> Array:
+    def convolved(start: Array) -> Parts:
         above = jnp.where(start == 0, edge, start - 1)
         below = jnp.where(start == height - rows, height - 1 - edge, start + rows)
-        source = jnp.concatenate([_rows(x, above, 1), _rows(x, start, rows), _rows(x, below, 1)], axis=1)
-        padded = _padded_columns(source, edge)
-        y = _upsampled_block(padded, kernel) if upsampled else _conv_block(padded, kernel)
-        y = y + bias.astype(y.dtype)
-        return _bits((jnp.maximum(y, 0) if relu else y).astype(dtype))
+        within = jnp.concatenate([_rows(source, above, 1), _rows(source, start, rows), _rows(source, below, 1)], axis=1)
+        padded = _padded_columns(within, edge, channels).reshape(n, rows + 2, width + 2, channels)
+        return _upsampled_block(padded, kernel) if upsampled else _conv_block(padded, kernel)
+
+    part = jax.eval_shape(convolved, jnp.int32(0))[0][0]
+    biases = jnp.tile(bias.astype(part.dtype), part.shape[3] // bias.shape[0])
+
+    def block(start: Array) -> Parts:
+        sums = jax.tree.map(lambda y: y + biases, convolved(start))
+        return jax.tree.map(lambda y: jnp.maximum(y, 0), sums) if relu else sums
+
+    return _in_blocks(block, height, rows, x.dtype).reshape(n, scale * height, scale * width, -1)
+
+
+def _in_blocks(block: Callable[[Array], Parts], height: int, rows: int, dtype: jnp.dtype[Any]) -> Array:
+    """All parts in their places, from the blocks of `rows` rows that begin at block's argument, of `height` in all."""
+    parts = jax.eval_shape(block, jnp.int32(0))
+    n, _, columns, channels = parts[0][0].shape
 
     def step(k: Array, y: Array) -> Array:
         start = jnp.minimum(k * rows, height - rows)  # the last block may lie over the one before
-        return lax.dynamic_update_slice_in_dim(y, block(start), start * scale, axis=1)
+        for i, row in enumerate(block(start)):
+            for j, part in enumerate(row):
+                y = lax.dynamic_update_slice(y, _bits(part.astype(dtype)), (0, start, i * columns, j * channels))
+        return y
 
-    y = jnp.zeros((n, scale * height, scale * width, kernel.shape[3]), x.dtype)
+    y = _bits(jnp.zeros((n, height, len(parts) * columns, len(parts[0]) * channels), dtype))
     return _floats(lax.fori_loop(0, -(-height // rows), step, y), dtype)
 
 
@@ -103,26 +118,25 @@ def conv_kernel(x: Array, y: Array) -> Array:
     return (total + rest).astype(dtype)
 
 
-def _conv_block(x: Array, kernel: Array) -> Array:
+def _conv_block(x: Array, kernel: Array) -> Parts:
     _, height, width, channels = x.shape
     height, width, outputs = height - 2, width - 2, kernel.shape[3]
     if channels <= FEW_CHANNELS:
-        return _dot(_taps(x), kernel.reshape(9 * channels, outputs), ((3,), (0,)))
+        return _whole_rows([_dot(_taps(x), kernel.reshape(9 * channels, outputs), ((3,), (0,)))])
     if outputs <= FEW_CHANNELS:  # project every pixel on the nine taps, then shift and add
         p = _dot(x, kernel.transpose(2, 0, 1, 3).reshape(channels, 9 * outputs), ((3,), (0,)))
         p = p.reshape(*p.shape[:3], 3, 3, outputs)
-        return _sum(p[:, i : i + height, j : j + width, i, j] for i in range(3) for j in range(3))
-    if width % 2 == 0 and outputs > NARROW_OUTPUTS:
+        return [[_sum(p[:, i : i + height, j : j + width, i, j] for i in range(3) for j in range(3))]]
+    if width % 2 == 0 and min(channels, outputs) > NARROW_OUTPUTS:
         return _winograd_block(x, kernel)
     if width % 2 == 0:
         columns, kernel = _column_pairs(x), _kernel_pairs(kernel)
     else:
         columns, kernel = _columns(x), kernel.reshape(3, 3 * channels, outputs)
-    y = _sum(_dot(columns[:, i : i + height], kernel[i], ((3,), (0,))) for i in range(3))
-    return y.reshape(x.shape[0], height, width, outputs)
+    return _whole_rows([_sum(_dot(columns[:, i : i + height], kernel[i], ((3,), (0,))) for i in range(3))])
 
 
-def _winograd_block(x: Array, kernel: Array) -> Array:
+def _winograd_block(x: Array, kernel: Array) -> Parts:
     """`_conv_block` of an even width: outputs 2 j and 2 j + 1 from the pixels 2 j to 2 j + 3 of three rows."""
     n, height, width, channels = x.shape
     height, width = height - 2, width - 2
@@ -134,27 +148,44 @@ def _winograd_block(x: Array, kernel: Array) -> Array:
     kernels = (g[:, 0], (g[:, 0] + g[:, 1] + g[:, 2]) / 2, (g[:, 0] - g[:, 1] + g[:, 2]) / 2, g[:, 2])
 
     def product(v: Array, u: Array) -> Array:
-        v, u = _bits(v.astype(kernel.dtype)), u.astype(kernel.dtype)
-        return _sum(_dot(v[:, i : i + height], u[i], ((3,), (0,))) for i in range(3))
+        v, u = _three_rows(_bits(v.astype(kernel.dtype))), u.astype(kernel.dtype)
+        return _dot(v, u.reshape(3 * channels, -1), ((3,), (0,)))
 
     m0, m1, m2, m3 = map(product, inputs, kernels)
-    return jnp.stack([m0 + m1 + m2, m1 - m2 - m3], axis=3).reshape(n, height, width, -1)
+    return [[m0 + m1 + m2, m1 - m2 - m3]]
 
 
-# Which of a kernel's three taps fall on which of two pixels of the source: [the output's parity, pixel, tap].
-PHASES = (((1, 0, 0), (0, 1, 1)), ((1, 1, 0), (0, 0, 1)))
-
-
-def _upsampled_block(x: Array, kernel: Array) -> Array:
+def _upsampled_block(x: Array, kernel: Array) -> Parts:
     """The convolution of an up-sampled picture, `[N, 2 H, 2 W, D]`, from `x[N, H + 2, W + 2, C]` before up-sampling."""
-    n, height, width, channels = x.shape
+    _, height, width, channels = x.shape
     height, width, outputs = height - 2, width - 2, kernel.shape[3]
-    taps = jnp.asarray(PHASES, _wide(kernel.dtype))
-    summed = jnp.einsum("ati,buj,ijcd->abtucd", taps, taps, kernel, precision=lax.Precision.HIGHEST)
-    kernels = summed.reshape(2, 2, 4 * channels, outputs).astype(kernel.dtype)
+    kernels = [_summed_taps(rows, 1) for rows in _summed_taps(kernel.astype(_wide(kernel.dtype)), 0)]
+    if outputs <= NARROW_OUTPUTS:  # both columns in one product, of two rows and three columns
+        columns = _columns(x)
+        two = jnp.concatenate([columns[:, :-1], columns[:, 1:]], axis=-1)
+
+        def both(a: int) -> Array:
+            pair = [jnp.pad(kernels[a][b], ((0, 0), (b, 1 - b), (0, 0), (0, 0))) for b in (0, 1)]
+            return jnp.concatenate(pair, axis=-1).reshape(6 * channels, 2 * outputs).astype(kernel.dtype)
+
+        return _whole_rows([_dot(two[:, a : a + height], both(a), ((3,), (0,))) for a in (0, 1)])
     squares = jnp.concatenate([x[:, i : i + height + 1, j : j + width + 1] for i in (0, 1) for j in (0, 1)], axis=-1)
-    y = [[_dot(squares[:, a : a + height, b : b + width], kernels[a, b], ((3,), (0,))) for b in (0, 1)] for a in (0, 1)]
-    return jnp.stack([jnp.stack(row, axis=3) for row in y], axis=2).reshape(n, 2 * height, 2 * width, outputs)
+
+    def one(a: int, b: int) -> Array:
+        summed = kernels[a][b].reshape(4 * channels, outputs).astype(kernel.dtype)
+        return _dot(squares[:, a : a + height, b : b + width], summed, ((3,), (0,)))
+
+    return [[one(a, b) for b in (0, 1)] for a in (0, 1)]
+
+
+def _summed_taps(kernel: Array, axis: int) -> tuple[Array, Array]:
+    """What a kernel's three taps along an axis add up to on two pixels of the source, for its even and odd outputs."""
+    k0, k1, k2 = jnp.split(kernel, 3, axis)
+    return jnp.concatenate([k0, k1 + k2], axis), jnp.concatenate([k0 + k1, k2], axis)
+
+
+def _whole_rows(rows: list[Array]) -> Parts:
+    return [[y.reshape(*y.shape[:2], 1, -1)] for y in rows]
 
 
 def _kernel_block(x: Array, y: Array) -> Array:
@@ -171,10 +202,10 @@ def _kernel_block(x: Array, y: Array) -> Array:
     return jnp.stack(rows).reshape(3, 3, channels, outputs)
 
 
-def _padded_columns(x: Array, edge: int) -> Array:
-    """One more column on either side, a copy of the one that is `edge` from the border."""
-    width = x.shape[2]
-    return jnp.concatenate([x[:, :, edge : edge + 1], x, x[:, :, width - 1 - edge : width - edge]], axis=2)
+def _padded_columns(x: Array, edge: int, channels: int) -> Array:
+    """One more column on either side of `[N, H, W * C]`, a copy of the one that is `edge` from the border."""
+    first, last = edge * channels, x.shape[2] - (1 + edge) * channels
+    return jnp.concatenate([x[:, :, first : first + channels], x, x[:, :, last : last + channels]], axis=2)
 
 
 def _columns(x: Array) -> Array:
@@ -185,7 +216,12 @@ def _columns(x: Array) -> Array:
 
 def _taps(x: Array) -> Array:
     """All nine neighbours side by side: `[N, H + 2, W + 2, C] -> [N, H, W, 9 C]`."""
-    x, height = _columns(x), x.shape[1] - 2
+    return _three_rows(_columns(x))
+
+
+def _three_rows(x: Array) -> Array:
+    """The three vertical neighbours side by side: `[N, H + 2, W, C] -> [N, H, W, 3 C]`."""
+    height = x.shape[1] - 2
     return jnp.concatenate([x[:, i : i + height] for i in range(3)], axis=-1)
 
 
