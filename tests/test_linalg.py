@@ -1,4 +1,7 @@
+import os
 import re
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -156,3 +159,19 @@ def test_the_cpu_decomposes_a_batch_one_matrix_after_another(mapped):
     calls = re.findall(r"@lapack_ssyevd_ffi\(.*?\).*? -> (.*)", program)
     assert calls
     assert all("tensor<5x5xf32>" in results and "x5x5x" not in results for results in calls)
+
+
+def test_the_threads_of_lapack_are_told_to_rest_before_lapack_is_loaded() -> None:
+    program = """
+import os, pathlib, jax, jax.numpy as jnp
+from uwct.linalg import sqrtm
+loaded = lambda: "cython_lapack" in pathlib.Path("/proc/self/maps").read_text()
+before = loaded(), os.environ.get("OPENBLAS_THREAD_TIMEOUT")
+traced = jax.jit(sqrtm).trace(jnp.eye(3))
+print(before, (loaded(), os.environ.get("OPENBLAS_THREAD_TIMEOUT")))
+traced.lower().compile()(jnp.eye(3)).block_until_ready()
+print(loaded())
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "OPENBLAS_THREAD_TIMEOUT"}
+    result = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert result.stdout.splitlines() == ["(False, None) (False, '4')", "True"], result.stderr

@@ -22,7 +22,6 @@ from collections.abc import Callable, Iterable
 from functools import reduce
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
@@ -30,23 +29,26 @@ from jax import Array, lax
 BLOCK_ELEMENTS = 2**18
 # Up to so many channels, all nine taps are gathered (or projected) at once.
 FEW_CHANNELS = 4
-# Up to so many outputs, a product makes two pixels as they are, which costs less than parts and additions.
-NARROW_OUTPUTS = 16
+# Up to so many channels or outputs, a product makes two pixels as they are: cheaper than parts and additions.
+NARROW_PIXELS = 16
 # From so many channels on, each of the nine taps is worth a product of its own.
 WIDE_CHANNELS = 128
 
-# What a block of rows gives: [row][column] of the pixels that one pixel of the source becomes, or that are next to each
-# other. Each part is [N, rows, columns, channels], or whole rows, [N, rows, 1, columns * channels].
+# The sums of a block of rows, [i][j]: the i-th row that comes of each of the source, and either all its columns
+# `[N, rows, W, D]` or, where `_comes_apart` says so, its even columns (j = 0) and its odd ones (j = 1).
 Parts = list[list[Array]]
 
 
 def conv(x: Array, kernel: Array) -> Array:
     """`y[N, H, W, D]` of `x[N, H + 2, W + 2, C]` and `kernel[3, 3, C, D]`."""
-    n, height, width = x.shape[0], x.shape[1] - 2, x.shape[2] - 2
+    shape = (x.shape[0], x.shape[1] - 2, x.shape[2] - 2, kernel.shape[3])
     rows = _block_rows(x)
     source = _bits(x)
-    y = _in_blocks(lambda start: _conv_block(_rows(source, start, rows + 2), kernel), height, rows, x.dtype)
-    return y.reshape(n, height, width, -1)
+
+    def block(start: Array) -> Parts:
+        return _conv_block(_rows(source, start, rows + 2), kernel)
+
+    return _in_blocks(block, shape, rows, 1, kernel)
 
 
 def layer(x: Array, kernel: Array, bias: Array, *, relu: bool, upsampled: bool) -> Array:
@@ -61,37 +63,55 @@ def layer(x: Array, kernel: Array, bias: Array, *, relu: bool, upsampled: bool) 
     edge = 0 if upsampled else 1
     source = _bits(x).reshape(n, height, width * channels)
 
-    def convolved(start: Array) -> Parts:
+    def block(start: Array) -> Parts:
         above = jnp.where(start == 0, edge, start - 1)
         below = jnp.where(start == height - rows, height - 1 - edge, start + rows)
         within = jnp.concatenate([_rows(source, above, 1), _rows(source, start, rows), _rows(source, below, 1)], axis=1)
         padded = _padded_columns(within, edge, channels).reshape(n, rows + 2, width + 2, channels)
         return _upsampled_block(padded, kernel) if upsampled else _conv_block(padded, kernel)
 
-    part = jax.eval_shape(convolved, jnp.int32(0))[0][0]
-    biases = jnp.tile(bias.astype(part.dtype), part.shape[3] // bias.shape[0])
-
-    def block(start: Array) -> Parts:
-        sums = jax.tree.map(lambda y: y + biases, convolved(start))
-        return jax.tree.map(lambda y: jnp.maximum(y, 0), sums) if relu else sums
-
-    return _in_blocks(block, height, rows, x.dtype).reshape(n, scale * height, scale * width, -1)
+    return _in_blocks(block, (n, scale * height, scale * width, kernel.shape[3]), rows, scale, kernel, bias, relu)
 
 
-def _in_blocks(block: Callable[[Array], Parts], height: int, rows: int, dtype: jnp.dtype[Any]) -> Array:
-    """All parts in their places, from the blocks of `rows` rows that begin at block's argument, of `height` in all."""
-    parts = jax.eval_shape(block, jnp.int32(0))
-    n, _, columns, channels = parts[0][0].shape
+def _in_blocks(
+    block: Callable[[Array], Parts],
+    shape: tuple[int, int, int, int],
+    rows: int,
+    scale: int,
+    kernel: Array,
+    bias: Array | None = None,
+    relu: bool = False,
+) -> Array:
+    """The whole `y[N, H, W, D]` of that shape; `block(k)` gives the parts that come of `rows` rows from the k-th on.
+
+    The source, which the rows are of, has H / scale of them.
+    """
+    n, height, width, outputs = shape
+    height //= scale
+    apart = 2 if _comes_apart(width, kernel) else 1
+    whole = apart == 1 and outputs > FEW_CHANNELS  # narrow pixels go as one long row
+    columns, channels = (1, width * outputs) if whole else (width // apart, outputs)
+    biases = None if bias is None else jnp.tile(bias.astype(_wide(kernel.dtype)), channels // outputs)
+
+    def finished(sums: Array) -> Array:
+        y = sums.reshape(n, rows, columns, channels)
+        y = y if biases is None else y + biases
+        return _bits((jnp.maximum(y, 0) if relu else y).astype(kernel.dtype))
 
     def step(k: Array, y: Array) -> Array:
         start = jnp.minimum(k * rows, height - rows)  # the last block may lie over the one before
         for i, row in enumerate(block(start)):
             for j, part in enumerate(row):
-                y = lax.dynamic_update_slice(y, _bits(part.astype(dtype)), (0, start, i * columns, j * channels))
+                y = lax.dynamic_update_slice(y, finished(part), (0, start, i * columns, j * channels))
         return y
 
-    y = _bits(jnp.zeros((n, height, len(parts) * columns, len(parts[0]) * channels), dtype))
-    return _floats(lax.fori_loop(0, -(-height // rows), step, y), dtype)
+    y = _bits(jnp.zeros((n, height, scale * columns, apart * channels), kernel.dtype))
+    return _floats(lax.fori_loop(0, -(-height // rows), step, y), kernel.dtype).reshape(shape)
+
+
+def _comes_apart(width: int, kernel: Array) -> bool:
+    """Whether even and odd columns are computed apart."""
+    return width % 2 == 0 and min(kernel.shape[2:]) > NARROW_PIXELS
 
 
 def conv_input(y: Array, kernel: Array) -> Array:
@@ -122,18 +142,18 @@ def _conv_block(x: Array, kernel: Array) -> Parts:
     _, height, width, channels = x.shape
     height, width, outputs = height - 2, width - 2, kernel.shape[3]
     if channels <= FEW_CHANNELS:
-        return _whole_rows([_dot(_taps(x), kernel.reshape(9 * channels, outputs), ((3,), (0,)))])
+        return [[_dot(_taps(x), kernel.reshape(9 * channels, outputs), ((3,), (0,)))]]
     if outputs <= FEW_CHANNELS:  # project every pixel on the nine taps, then shift and add
         p = _dot(x, kernel.transpose(2, 0, 1, 3).reshape(channels, 9 * outputs), ((3,), (0,)))
         p = p.reshape(*p.shape[:3], 3, 3, outputs)
         return [[_sum(p[:, i : i + height, j : j + width, i, j] for i in range(3) for j in range(3))]]
-    if width % 2 == 0 and min(channels, outputs) > NARROW_OUTPUTS:
+    if _comes_apart(width, kernel):
         return _winograd_block(x, kernel)
     if width % 2 == 0:
         columns, kernel = _column_pairs(x), _kernel_pairs(kernel)
     else:
         columns, kernel = _columns(x), kernel.reshape(3, 3 * channels, outputs)
-    return _whole_rows([_sum(_dot(columns[:, i : i + height], kernel[i], ((3,), (0,))) for i in range(3))])
+    return [[_sum(_dot(columns[:, i : i + height], kernel[i], ((3,), (0,))) for i in range(3))]]
 
 
 def _winograd_block(x: Array, kernel: Array) -> Parts:
@@ -160,7 +180,7 @@ def _upsampled_block(x: Array, kernel: Array) -> Parts:
     _, height, width, channels = x.shape
     height, width, outputs = height - 2, width - 2, kernel.shape[3]
     kernels = [_summed_taps(rows, 1) for rows in _summed_taps(kernel.astype(_wide(kernel.dtype)), 0)]
-    if outputs <= NARROW_OUTPUTS:  # both columns in one product, of two rows and three columns
+    if not _comes_apart(2 * width, kernel):  # both columns in one product, of two rows and three columns
         columns = _columns(x)
         two = jnp.concatenate([columns[:, :-1], columns[:, 1:]], axis=-1)
 
@@ -168,7 +188,7 @@ def _upsampled_block(x: Array, kernel: Array) -> Parts:
             pair = [jnp.pad(kernels[a][b], ((0, 0), (b, 1 - b), (0, 0), (0, 0))) for b in (0, 1)]
             return jnp.concatenate(pair, axis=-1).reshape(6 * channels, 2 * outputs).astype(kernel.dtype)
 
-        return _whole_rows([_dot(two[:, a : a + height], both(a), ((3,), (0,))) for a in (0, 1)])
+        return [[_dot(two[:, a : a + height], both(a), ((3,), (0,)))] for a in (0, 1)]
     squares = jnp.concatenate([x[:, i : i + height + 1, j : j + width + 1] for i in (0, 1) for j in (0, 1)], axis=-1)
 
     def one(a: int, b: int) -> Array:
@@ -182,10 +202,6 @@ def _summed_taps(kernel: Array, axis: int) -> tuple[Array, Array]:
     """What a kernel's three taps along an axis add up to on two pixels of the source, for its even and odd outputs."""
     k0, k1, k2 = jnp.split(kernel, 3, axis)
     return jnp.concatenate([k0, k1 + k2], axis), jnp.concatenate([k0 + k1, k2], axis)
-
-
-def _whole_rows(rows: list[Array]) -> Parts:
-    return [[y.reshape(*y.shape[:2], 1, -1)] for y in rows]
 
 
 def _kernel_block(x: Array, y: Array) -> Array:
