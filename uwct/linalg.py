@@ -124,7 +124,7 @@ def _eigh(a: Array) -> tuple[Array, Array]:
 @jax.custom_batching.sequential_vmap
 def _eigh_of_one(a: Array) -> tuple[Array, Array]:
     # jaxlib loads SciPy's LAPACK at the first decomposition. Its second thread would spin for 2^26 cycles, waiting for
-    # the next one, on a core that convolutions need: a fifth of a picture's time on two cores. 2^4 cycles are the least.
+    # the next one, on a core that convolutions need: a fifth of a picture's time on two cores. The least is 2^4.
     os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
     values, vectors = jnp.linalg.eigh(a)
     return values, vectors
