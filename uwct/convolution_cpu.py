@@ -162,13 +162,14 @@ def _winograd_block(x: Array, kernel: Array) -> Parts:
     height, width = height - 2, width - 2
     wide = _wide(kernel.dtype)
     g = kernel.astype(wide)
-    pairs = _floats(x, kernel.dtype).astype(wide).reshape(n, height + 2, width // 2 + 1, 2, channels)
+    three = _floats(_three_rows(x), kernel.dtype).astype(wide)
+    pairs = three.reshape(n, height, width // 2 + 1, 2, 3 * channels)
     d0, d1, d2, d3 = pairs[:, :, :-1, 0], pairs[:, :, :-1, 1], pairs[:, :, 1:, 0], pairs[:, :, 1:, 1]
     inputs = (d0 - d2, d1 + d2, d2 - d1, d1 - d3)
     kernels = (g[:, 0], (g[:, 0] + g[:, 1] + g[:, 2]) / 2, (g[:, 0] - g[:, 1] + g[:, 2]) / 2, g[:, 2])
 
     def product(v: Array, u: Array) -> Array:
-        v, u = _three_rows(_bits(v.astype(kernel.dtype))), u.astype(kernel.dtype)
+        v, u = v.astype(kernel.dtype), u.astype(kernel.dtype)
         return _dot(v, u.reshape(3 * channels, -1), ((3,), (0,)))
 
     m0, m1, m2, m3 = map(product, inputs, kernels)
