@@ -24,7 +24,7 @@ import uwct
 from uwct import images
 from uwct.cli.dtypes import dtype_for
 from uwct.layers import conv_layer
-from uwct.vgg import stride
+from uwct.transfer import STRIDE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,13 +74,11 @@ def report(arguments: Arguments, shapes: list[tuple[int, int]], course: list[tup
     """Prints the table, and writes the figures and the plot."""
     memory, programs = zip(*course, strict=True)
     tenth = max(1, len(course) // 10)
-    padded = {
-        (lv, *(-(-side // stride(lv)) * stride(lv) for side in shape)) for lv in arguments.levels for shape in shapes
-    }
+    padded = {tuple(side + -side % STRIDE for side in shape) for shape in shapes}
     row: dict[str, Any] = {
         "pictures": len(course),
         "shapes": len(set(shapes)),
-        "padded shapes of all levels": len(padded),
+        "padded shapes": len(padded),
         "programs of layers after a tenth": programs[tenth - 1],
         "programs of layers": programs[-1],
         "MiB after a tenth": round(memory[tenth - 1]),

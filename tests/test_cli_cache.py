@@ -11,3 +11,10 @@ def test_programs_are_forgotten_when_pictures_of_too_many_sizes_have_come_by(mon
     cache.make_room((2, 2))
     cache.make_room((2, 2))
     assert forgotten == [True]
+
+
+def test_the_users_own_flags_for_the_compiler_come_last(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=here")
+    monkeypatch.setattr(cache.jax.config, "update", lambda *_: None)
+    cache.use_compilation_cache()
+    assert cache.os.environ["XLA_FLAGS"].split() == [cache.QUICKER, "--xla_dump_to=here"]

@@ -39,7 +39,7 @@ def test_a_flat_style_is_finite(rng):
 
 
 def test_a_picture_in_its_own_style_is_its_reconstruction(tiny_model):
-    photo = picture(24, 32, 1)
+    photo = picture(32, 32, 1)
     found = stylize_by_patches(tiny_model, photo, photo, (3, 1), (1.0, 0.0), shrinkage=0.1)
     features = tiny_model.encode(photo, 3)[-1]
     between = tiny_model.decode(features, 3)

@@ -36,11 +36,12 @@ def test_the_result_has_the_contents_size_down_to_one_pixel(tiny_model, height, 
 
 
 def test_padding_is_reflected_and_has_no_weight():
-    padded, weights = pad_to_stride(jnp.asarray(CONTENT[:13, :9]), 3)
-    np.testing.assert_array_equal(padded, np.pad(CONTENT[:13, :9], ((0, 3), (0, 3), (0, 0)), mode="reflect"))
-    np.testing.assert_array_equal(pool(weights, 3)[:, -1], [0.25, 0.25, 0.25, 0.0625])
-    np.testing.assert_array_equal(pool(weights, 3)[:, :-1], np.array([[1, 1], [1, 1], [1, 1], [0.25, 0.25]]))
-    assert pad_to_stride(jnp.asarray(CONTENT), 5)[1] is None
+    padded, weights = pad_to_stride(jnp.asarray(CONTENT[:13, :9]))
+    np.testing.assert_array_equal(padded, np.pad(CONTENT[:13, :9], ((0, 3), (0, 7), (0, 0)), mode="reflect"))
+    np.testing.assert_array_equal(pool(weights, 3)[:, 2], [0.25, 0.25, 0.25, 0.0625])
+    np.testing.assert_array_equal(pool(weights, 3)[:, :2], np.array([[1, 1], [1, 1], [1, 1], [0.25, 0.25]]))
+    np.testing.assert_array_equal(pool(weights, 3)[:, 3], 0)
+    assert pad_to_stride(jnp.asarray(CONTENT))[1] is None
 
 
 def test_alpha_zero_is_plain_encoding_and_decoding(tiny_model):

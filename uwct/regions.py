@@ -185,11 +185,11 @@ def _stylize_level(
 ) -> tuple[Array, tuple[Array, ...]]:
     """One level, the `number`th: (picture, what `transfer.stylize_level` says of its health)."""
     height, width = picture.shape[:2]
-    padded, pixels = pad_to_stride(picture, level)
+    padded, pixels = pad_to_stride(picture)
     features = model.encode(padded, level)[-1]
     mixed, seen = jnp.zeros(features.shape), []
     for share, styles, weights, alphas in parts:
-        mask, mapped = pad_to_stride(share[..., None], level)[0][..., 0], features
+        mask, mapped = pad_to_stride(share[..., None])[0][..., 0], features
         if styles:
             targets = [style.moments[level] for style in styles]
             content = moments(exact(features, precision), pool(mask if pixels is None else mask * pixels, level))

@@ -80,7 +80,7 @@ def stylize_by_patches(
     level, height, width = levels[0], content.shape[0], content.shape[1]
     white, maps, plain = [], [], []
     for picture in (content, style):
-        padded, weights = pad_to_stride(jnp.asarray(picture, jnp.float32), level)
+        padded, weights = pad_to_stride(jnp.asarray(picture, jnp.float32))
         features = model.encode(padded, level)[-1].astype(jnp.float32)
         found = shrink(moments(features, pool(weights, level)), shrinkage)
         white.append(whiten(found).apply(features))

@@ -24,6 +24,7 @@ from uwct.model import Model
 from uwct.statistics import Moments, merge, moments
 from uwct.transfer import (
     COARSE_TO_FINE,
+    STRIDE,
     Precision,
     Style,
     Transform,
@@ -91,14 +92,14 @@ def stylize(
         targets, found = [s.moments[level] for s in styles], None
         with computing_in(precision):
             analyse = partial(_analyse, level=level, precision=precision)
-            for _, part in _each(models, picture, to_analyse, level, analyse):
+            for _, part in _each(models, picture, to_analyse, analyse):
                 found = part if found is None else _merge(found, part)
                 progress(done := done + 1, total)
             merged = jax.tree.map(jnp.asarray, found)
             affine = level_map(merged, targets, share, strength, shrinkage, transform=transform)
             healthy = tuple(finite(part) for part in (targets, merged, affine))
             paint = partial(_paint, level=level)
-            for (rows, columns), output in _each(models, picture, to_paint, level, paint, affine):
+            for (rows, columns), output in _each(models, picture, to_paint, paint, affine):
                 check_health([(level, (*healthy, np.isfinite(output).all()))])
                 inner = output[_inside(rows, content.shape[0]), _inside(columns, content.shape[1])]
                 painted.write(rows.first, columns.first, inner)
@@ -126,26 +127,26 @@ def _merge(a: Moments, b: Moments) -> Moments:
 
 
 def _each(
-    models: list[Model], picture: Canvas, plan: list[Tile], level: int, function: Callable[..., Any], *rest: Any
+    models: list[Model], picture: Canvas, plan: list[Tile], function: Callable[..., Any], *rest: Any
 ) -> Iterator[tuple[Tile, Any]]:
     """Every tile of a plan and the function of its window, as NumPy arrays; as many at once as there are devices."""
     spread = [jax.device_put(rest, next(iter(jax.tree.leaves(model.params)[0].devices()))) for model in models]
     for i in range(0, len(plan), len(models)):
         group = plan[i : i + len(models)]
         running = [
-            function(model, *_window(picture, tile, level), *more)
+            function(model, *_window(picture, tile), *more)
             for model, more, tile in zip(models, spread, group, strict=False)
         ]
         for tile, result in zip(group, running, strict=True):
             yield tile, jax.tree.map(np.asarray, result)
 
 
-def _window(picture: Canvas, tile: Tile, level: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _window(picture: Canvas, tile: Tile) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The pixels of a window, and the weights of its rows and columns: 1 in the tile and the picture, else 0."""
     indices, weights = [], []
     for span, size in zip(tile, picture.shape[:2], strict=True):
         # As transfer.pad_to_stride does: reflection below and to the right, of weight 0.
-        padded = np.pad(np.arange(size), (0, -size % stride(level)), mode="reflect")
+        padded = np.pad(np.arange(size), (0, -size % STRIDE), mode="reflect")
         pixels = np.arange(span.start, span.stop)
         indices.append(padded[span.start : span.stop])
         weights.append(((span.first <= pixels) & (pixels < min(span.last, size))).astype(np.float32))
@@ -159,7 +160,7 @@ def _inside(span: Span, size: int) -> slice:
 
 def tiles(shape: tuple[int, ...], level: int, window: int, halo: int) -> list[Tile]:
     """The tiles that cover a picture `(height, width, ...)` at a level; raises ValueError when the halo leaves none."""
-    rows, columns = (_spans(-(-size // stride(level)) * stride(level), level, window, halo) for size in shape[:2])
+    rows, columns = (_spans(size + -size % STRIDE, level, window, halo) for size in shape[:2])
     return [(row, column) for row in rows for column in columns]
 
 

@@ -26,6 +26,9 @@ from uwct.vgg import stride
 
 # The default levels, coarse to fine. The paper adds level 5 before them, which dissolves the photo's shapes.
 COARSE_TO_FINE = (4, 3, 2, 1)
+# Pictures are padded to multiples of what one pixel of relu5_1 covers, at every level, so that levels, and pictures of
+# nearly one size, share what is compiled.
+STRIDE = stride(LEVELS[-1])
 Transform = Callable[[Moments, Moments], Affine]
 # Shares of styles in a mixture: one a style, or one a style for each level.
 Weights = Sequence[float] | Sequence[Sequence[float]] | Array
@@ -47,7 +50,7 @@ def encode_style(model: Model, picture: Array, mask: Array | None = None, *, pre
     if jnp.ndim(picture) != 3:
         raise ValueError(f"a style is one picture [H, W, 3], not an array of shape {jnp.shape(picture)}")
     with computing_in(precision):
-        padded, weights = pad_to_stride(jnp.asarray(picture, jnp.float32), LEVELS[-1])
+        padded, weights = pad_to_stride(jnp.asarray(picture, jnp.float32))
         if mask is not None:
             shape = jnp.shape(picture)[:2]
             if jnp.shape(mask) != shape:
@@ -166,7 +169,7 @@ def stylize_level(
     height, width = picture.shape[-3:-1]
     if padding == "wrap" and (height % stride(level) or width % stride(level)):
         raise ValueError(f"without seams at level {level}, sides must be multiples of {stride(level)} pixels")
-    padded, pixels = pad_to_stride(picture, level)
+    padded, pixels = pad_to_stride(picture) if padding == "reflect" else (picture, None)
     features = model.encode(padded, level, padding=padding)[-1]
     content = moments(exact(features, precision), pool(pixels, level))
     affine = level_map(content, styles, weights, alpha, shrinkage, transform=transform)
@@ -240,15 +243,15 @@ def synthesize(
     return picture
 
 
-@partial(jax.jit, static_argnames="level")
-def pad_to_stride(picture: Array, level: int) -> tuple[Array, Array | None]:
-    """Pads `[..., H, W, 3]` by reflection, below and to the right, to multiples of the level's stride.
+@jax.jit
+def pad_to_stride(picture: Array) -> tuple[Array, Array | None]:
+    """Pads `[..., H, W, C]` by reflection, below and to the right, to multiples of `STRIDE`.
 
     Also gives the weights `[..., H', W']` of the padded picture's pixels, 1 inside and 0 in the padding; None if none
     was needed.
     """
     height, width = picture.shape[-3:-1]
-    bottom, right = -height % stride(level), -width % stride(level)
+    bottom, right = -height % STRIDE, -width % STRIDE
     if not bottom and not right:
         return picture, None
     border = [(0, 0)] * (picture.ndim - 3) + [(0, bottom), (0, right)]

@@ -120,7 +120,7 @@ def stylize_batch(
     keep = jnp.where(is_cut(before, colors), 0.0, temporal)
     pictures, scene, health = frames, [], []
     for i, level in enumerate(levels):
-        padded, pixels = pad_to_stride(pictures, level)
+        padded, pixels = pad_to_stride(pictures)
         features = model.encode(padded, level)[-1]
         own = moments(features, pool(pixels, level))
         smoothed = smooth(past.moments[i] if past else jax.tree.map(lambda x: x[0], own), own, keep)

@@ -7,6 +7,8 @@ import platformdirs
 
 # Each program keeps memory, and mappings of memory, of which Linux gives a process 65,530.
 MOST_SHAPES = 64
+# Compiling takes a fifth less time when LLVM does not unroll loops; what is compiled is no slower.
+QUICKER = "--xla_backend_extra_options=xla_cpu_disable_loop_unrolling"
 _shapes: set[tuple[int, int]] = set()
 
 
@@ -19,7 +21,11 @@ def make_room(shape: tuple[int, int]) -> None:
 
 
 def use_compilation_cache() -> None:
-    """Keeps compiled programs in the user's cache directory, unless JAX_COMPILATION_CACHE_DIR names another."""
+    """Keeps compiled programs in the user's cache directory, unless JAX_COMPILATION_CACHE_DIR names another.
+
+    To be called before JAX computes anything, since then it reads how to compile; the user's XLA_FLAGS come last.
+    """
+    os.environ["XLA_FLAGS"] = f"{QUICKER} {os.environ.get('XLA_FLAGS', '')}"
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", platformdirs.user_cache_dir("uwct", appauthor=False))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
