@@ -3,9 +3,9 @@
     python benchmarks/long_run.py --pictures 1000
 
 What the command does with a folder, without the files: photographs of as many shapes as asked for, in random order,
-each in one of two styles. Programs are compiled once a layer and padded shape: at level X, sides are padded to
-multiples of 2^(X-1), and level 1 takes pictures as they are. Prints how much memory the process has after a tenth of
-the pictures and at the end, and how many programs were compiled for how many shapes; writes the course of both.
+each in one of two styles. Programs are compiled once a layer and shape, padded to multiples of 16. Prints how much
+memory the process has after a tenth of the pictures and at the end, and how many programs were compiled for how many
+shapes; writes the course of both.
 """
 
 import dataclasses

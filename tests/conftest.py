@@ -1,5 +1,7 @@
 """Two CPU devices for all tests, and a model small enough to run in milliseconds."""
 
+import os
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +14,8 @@ from uwct.config import LEVELS, ModelConfig
 from uwct.model import Model, init_decoder, save
 from uwct.vgg import Encoder
 
+# The tests' pictures are small: compiling takes longer than computing. The processes that they start inherit it.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_enable_compilation_cache", False)  # the user's own, which the commands would turn on
 settings.register_profile("uwct", deadline=None, max_examples=25, derandomize=True)
