@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import picture
+from conftest import picture, unmeasured
 from PIL import Image
 
 from uwct.cli import sizes, stylize
@@ -88,7 +88,7 @@ def test_a_window_smaller_than_its_halo_and_a_full_disk_are_one_sentence(big, ca
 def test_interrupting_leaves_nothing(big):
     Image.fromarray(np.uint8(255 * picture(1500, 1500, 5))).save("big.png")
     program = "import sys; from uwct.cli.stylize import main; main(sys.argv[1:])"
-    environment = {**os.environ, "XDG_CACHE_HOME": str(big / "cache")}
+    environment = {**unmeasured(os.environ), "XDG_CACHE_HOME": str(big / "cache")}
     command = [sys.executable, "-c", program, *WORDS, "--tile", "48", "--output", "out.png"]
     process = subprocess.Popen(
         command,

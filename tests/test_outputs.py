@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import picture
+from conftest import picture, unmeasured
 from PIL import Image
 
 from uwct import files, images
@@ -190,7 +190,7 @@ def test_a_run_that_is_killed_goes_on_where_it_was(photos, capsys):
         before = len(results())
         process = subprocess.Popen(
             [*COMMAND, "--resume"],
-            env=environment(photos),
+            env=unmeasured(environment(photos)),
             stderr=subprocess.PIPE,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
         )
