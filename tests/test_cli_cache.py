@@ -16,5 +16,5 @@ def test_programs_are_forgotten_when_pictures_of_too_many_sizes_have_come_by(mon
 def test_the_users_own_flags_for_the_compiler_come_last(monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=here")
     monkeypatch.setattr(cache.jax.config, "update", lambda *_: None)
-    cache.use_compilation_cache()
+    cache.start_quickly()
     assert cache.os.environ["XLA_FLAGS"].split() == [cache.QUICKER, "--xla_dump_to=here"]

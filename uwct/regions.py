@@ -198,4 +198,4 @@ def _stylize_level(
             seen.append((targets, content, affine))
         mixed += pool(mask, level)[..., None] * mapped
     output = model.decode(mixed.astype(features.dtype), level)[:height, :width].astype(jnp.float32)
-    return output, tuple(finite(part) for part in (*zip(*seen, strict=True), output))
+    return output, (*finite(*zip(*seen, strict=True)), *finite(output))

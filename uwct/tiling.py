@@ -97,7 +97,7 @@ def stylize(
                 progress(done := done + 1, total)
             merged = jax.tree.map(jnp.asarray, found)
             affine = level_map(merged, targets, share, strength, shrinkage, transform=transform)
-            healthy = tuple(finite(part) for part in (targets, merged, affine))
+            healthy = finite(targets, merged, affine)
             paint = partial(_paint, level=level)
             for (rows, columns), output in _each(models, picture, to_paint, paint, affine):
                 check_health([(level, (*healthy, np.isfinite(output).all()))])

@@ -174,7 +174,7 @@ def stylize_level(
     content = moments(exact(features, precision), pool(pixels, level))
     affine = level_map(content, styles, weights, alpha, shrinkage, transform=transform)
     output = decode_mapped(model, affine, features, level, padding)[..., :height, :width, :].astype(jnp.float32)
-    return output, tuple(finite(part) for part in (styles, content, affine, output))
+    return output, (*finite(styles, content, affine), *finite(output))
 
 
 @partial(jax.jit, static_argnames="transform")
@@ -211,9 +211,9 @@ def decode_mapped(model: Model, affine: Affine, features: Array, level: int, pad
 
 
 @jax.jit
-def finite(tree: Any) -> Array:
-    """Whether all numbers are."""
-    return jnp.stack([jnp.isfinite(x).all() for x in jax.tree.leaves(tree)]).all()
+def finite(*trees: Any) -> tuple[Array, ...]:
+    """Whether all numbers are, for each tree."""
+    return tuple(jnp.stack([jnp.isfinite(x).all() for x in jax.tree.leaves(tree)]).all() for tree in trees)
 
 
 def synthesize(

@@ -37,6 +37,15 @@ def encoder_layers(blocks: Blocks, level: int) -> Iterator[tuple[int, int, int, 
             channels = width
 
 
+def decoder_layers(blocks: Blocks, level: int, width: float) -> Iterator[tuple[int, int, int, int]]:
+    """Yields the same of every convolution of the mirror, in the order of its layers; `width` as in `Decoder`."""
+    channels = blocks[level - 1][0]
+    for block, index, mirrored, _ in reversed(list(encoder_layers(blocks, level))):
+        features = mirrored if (block, index) == (1, 1) else max(1, round(mirrored * width))
+        yield block, index, channels, features
+        channels = features
+
+
 class Conv3x3(nn.Module):
     """A reflected 3x3 convolution, with ReLU if `relu`; parameters `kernel[3, 3, C, features]` and `bias[features]`."""
 
@@ -95,11 +104,10 @@ class Decoder(nn.Module):
     def __call__(self, x: Array, padding: Padding = "reflect", stop: str = "") -> Array:
         check_level(self.level)
         upsampled = False  # whether x is to be up-sampled, which the next layer does
-        for block, index, channels, _ in reversed(list(encoder_layers(self.blocks, self.level))):
+        for block, index, _, features in decoder_layers(self.blocks, self.level, self.width):
             if stop == f"conv{block}_{index}":
                 break
             last = (block, index) == (1, 1)
-            features = channels if last else max(1, round(channels * self.width))
             init = nn.initializers.zeros if last else nn.initializers.he_normal()
             layer = Conv3x3(features, self.dtype, init, not last or self.final_relu, name=f"conv{block}_{index}")
             x = layer(x, padding, upsampled)

@@ -128,7 +128,7 @@ def stylize_batch(
         affine = level_map(smoothed, targets, weights[i], alphas[i], shrinkage, transform=transform)
         pictures = decode_mapped(model, affine, features, level)[:, :height, :width, :].astype(jnp.float32)
         scene.append(jax.tree.map(lambda x: x[-1], smoothed))
-        health.append((level, tuple(finite(part) for part in (targets, smoothed, affine, pictures))))
+        health.append((level, (*finite(targets, smoothed, affine), *finite(pictures))))
     check_health(health)
     return pictures, Past(colors[-1], tuple(scene))
 

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from uwct import images
 from uwct.augment import augment, draw, stack_styles
-from uwct.cli.cache import use_compilation_cache
+from uwct.cli.cache import start_quickly
 from uwct.cli.dtypes import dtype_for
 from uwct.cli.encoding import encode_file
 from uwct.cli.errors import FAULTS, fail_partly, one_sentence, sentence
@@ -90,7 +90,7 @@ class Task:
 def main(argv: list[str] | None = None, prog: str = "uwct augment") -> None:
     """Augments, as the help says."""
     arguments = tyro.cli(Arguments, args=argv, prog=prog, description=HELP)
-    use_compilation_cache()
+    start_quickly()
     with one_sentence(), pixel_limit(arguments.max_megapixels):
         part, parts = check(arguments)
         tasks = plan(arguments)[part::parts]

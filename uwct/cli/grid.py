@@ -11,7 +11,7 @@ import tyro
 from tqdm import tqdm
 
 from uwct import images
-from uwct.cli.cache import use_compilation_cache
+from uwct.cli.cache import start_quickly
 from uwct.cli.dtypes import dtype_for
 from uwct.cli.encoding import encode_file
 from uwct.cli.errors import one_sentence
@@ -66,7 +66,7 @@ class Arguments:
 def main(argv: list[str] | None = None, prog: str = "uwct grid") -> None:
     """Draws the grid, as the help says."""
     arguments = tyro.cli(Arguments, args=argv, prog=prog, description=HELP)
-    use_compilation_cache()
+    start_quickly()
     with one_sentence(), pixel_limit(arguments.max_megapixels):
         check(arguments)
         draw(arguments)

@@ -9,7 +9,7 @@ import numpy as np
 import tyro
 
 from uwct import images
-from uwct.cli.cache import use_compilation_cache
+from uwct.cli.cache import start_quickly
 from uwct.cli.dtypes import dtype_for
 from uwct.cli.encoding import encode_file
 from uwct.cli.errors import one_sentence, printable
@@ -85,7 +85,7 @@ def main(argv: list[str] | None = None, prog: str = "uwct style") -> None:
     asked: Save | Mix | Info = tyro.cli(commands, args=argv, prog=prog, description=HELP)
     with one_sentence():
         if isinstance(asked, Save):
-            use_compilation_cache()
+            start_quickly()
             with pixel_limit(asked.max_megapixels):
                 save_picture(asked)
         elif isinstance(asked, Mix):

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from uwct import colors, compat, images
 from uwct.cli import regions
-from uwct.cli.cache import use_compilation_cache
+from uwct.cli.cache import start_quickly
 from uwct.cli.dtypes import dtype_for
 from uwct.cli.encoding import encode_file, plain_style
 from uwct.cli.errors import FAULTS, fail_partly, one_sentence, sentence
@@ -50,7 +50,7 @@ Examples:
 def main(argv: list[str] | None = None, prog: str = "stylize.py") -> None:
     """Stylizes, as the help says."""
     arguments = tyro.cli(Arguments, args=argv, prog=prog, description=HELP)
-    use_compilation_cache()
+    start_quickly()
     with one_sentence(), pixel_limit(arguments.max_megapixels):
         check(arguments)
         others, further = masks_and_styles(arguments), further_pictures(arguments)

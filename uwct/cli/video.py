@@ -17,7 +17,7 @@ import tyro
 from tqdm import tqdm
 
 from uwct import clips, images
-from uwct.cli.cache import use_compilation_cache
+from uwct.cli.cache import start_quickly
 from uwct.cli.dtypes import dtype_for
 from uwct.cli.encoding import encode_file
 from uwct.cli.errors import one_sentence
@@ -76,7 +76,7 @@ class Arguments:
 def main(argv: list[str] | None = None, prog: str = "uwct video") -> None:
     """Stylizes a video, as the help says."""
     arguments = tyro.cli(Arguments, args=argv, prog=prog, description=HELP)
-    use_compilation_cache()
+    start_quickly()
     with one_sentence():
         check(arguments)
         work = paint_folder if arguments.source.is_dir() else paint_file

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 import tyro
 
 from uwct import images
-from uwct.cli.cache import use_compilation_cache
+from uwct.cli.cache import start_quickly
 from uwct.cli.dtypes import dtype_for
 from uwct.cli.errors import one_sentence
 from uwct.cli.painter import Painter
@@ -54,7 +54,7 @@ class Arguments:
 def main(argv: list[str] | None = None, prog: str = "uwct web") -> None:
     """Serves the page until it is interrupted, as the help says."""
     arguments = tyro.cli(Arguments, args=argv, prog=prog, description=HELP)
-    use_compilation_cache()
+    start_quickly()
     with one_sentence():
         check(arguments)
         serve(arguments)
