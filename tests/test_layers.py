@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -98,3 +100,20 @@ def test_a_layer_can_be_differentiated_and_mapped(rng):
     check_grads(smooth, (x, kernel, bias), order=2, rtol=2e-2, atol=2e-2)
     mapped = jax.vmap(smooth, (0, None, None))(x, kernel, bias)
     np.testing.assert_allclose(mapped, smooth(x, kernel, bias), atol=1e-5)
+
+
+@pytest.mark.parametrize("padding", ["reflect", "wrap"])
+@pytest.mark.parametrize("upsampled", [False, True])
+@pytest.mark.parametrize("relu", [False, True])
+def test_a_layers_gradients_agree_with_finite_differences(rng, relu, upsampled, padding):
+    with jax.enable_x64(True):
+        x, kernel, bias = (jnp.asarray(rng.normal(size=s)) for s in ((4, 6, 3), (3, 3, 3, 2), (2,)))
+        layer = partial(conv_layer, relu=relu, upsampled=upsampled, padding=padding)
+        check_grads(layer, (x, kernel, bias), order=1)
+
+
+def test_by_a_fixed_kernel_nothing_is_convolved(rng):
+    x, kernel, bias = (jnp.asarray(rng.normal(size=s), jnp.float32) for s in ((6, 5, 4), (3, 3, 4, 2), (2,)))
+    layer = partial(conv_layer, kernel=kernel, bias=bias, relu=True, padding="wrap")
+    program = jax.make_jaxpr(lambda x, dx: jax.jvp(layer, (x,), (dx,)))(x, x)
+    assert str(program).count("= conv3x3_valid ") == 2  # the layer, and its derivative by x
