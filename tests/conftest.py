@@ -28,6 +28,10 @@ def unmeasured(environment):
     return {name: value for name, value in environment.items() if not name.startswith("COVERAGE_")}
 
 
+# Begins a program that a SIGINT is to interrupt: a shell's background jobs, and so their children, ignore it.
+HEED_SIGINT = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+
+
 @pytest.fixture(autouse=True, scope="module")
 def fresh_compilations():
     """Forgets what a module compiled: each program keeps memory mappings, of which Linux gives a process 65,530."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import picture, unmeasured
+from conftest import HEED_SIGINT, picture, unmeasured
 from PIL import Image
 
 from uwct import files, images
@@ -18,7 +18,8 @@ from uwct.cli import stylize
 
 WORDS = ["--content", "photos", "--style", "a.png", "--levels", "1", "--output", "out", "--dtype", "float32"]
 WORDS += ["--model", "tiny.safetensors"]
-COMMAND = [sys.executable, "-c", "import sys; from uwct.cli.stylize import main; main(sys.argv[1:])", *WORDS]
+PROGRAM = HEED_SIGINT + "import sys; from uwct.cli.stylize import main; main(sys.argv[1:])"
+COMMAND = [sys.executable, "-c", PROGRAM, *WORDS]
 
 # Writes one of two files over and over, in each of the ways in which uwct writes, and says when it begins.
 WRITER = """
@@ -188,12 +189,7 @@ def test_a_run_that_is_killed_goes_on_where_it_was(photos, capsys):
     left_over: set[Path] = set()
     for sent, code in ((signal.SIGKILL, -9), (signal.SIGTERM, 143), (signal.SIGINT, 130)):
         before = len(results())
-        process = subprocess.Popen(
-            [*COMMAND, "--resume"],
-            env=unmeasured(environment(photos)),
-            stderr=subprocess.PIPE,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
-        )
+        process = subprocess.Popen([*COMMAND, "--resume"], env=unmeasured(environment(photos)), stderr=subprocess.PIPE)
         while len(results()) < before + 2:
             assert process.poll() is None, process.stderr.read()
             time.sleep(0.002)

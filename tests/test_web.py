@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import picture
+from conftest import HEED_SIGINT, picture
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
@@ -51,13 +51,12 @@ def served(tmp_path_factory, environment, model, free_port):
     temporary = tmp_path_factory.mktemp("temporary")
     words = [*shlex.split(COMMAND), "--model", model, "--port", str(free_port)]
     process = subprocess.Popen(
-        [sys.executable, "-m", "uwct", *words],
+        [sys.executable, "-c", HEED_SIGINT + "from uwct.cli.main import main; main()", *words],
         cwd=ROOT,
         env={**environment, "TMPDIR": str(temporary), "http_proxy": "http://127.0.0.1:9"},  # a proxy that is not there
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
     )
     line = process.stdout.readline()
     assert re.match(rf"open http://127.0.0.1:{free_port}/ in a browser", line), process.communicate()[1]
