@@ -1,3 +1,5 @@
+import gc
+
 from uwct.cli import cache
 
 
@@ -18,3 +20,15 @@ def test_the_users_own_flags_for_the_compiler_come_last(monkeypatch):
     monkeypatch.setattr(cache.jax.config, "update", lambda *_: None)
     cache.start_quickly()
     assert cache.os.environ["XLA_FLAGS"].split() == [cache.QUICKER, "--xla_dump_to=here"]
+
+
+def test_what_is_imported_is_not_garbage(monkeypatch):
+    monkeypatch.setattr(cache.jax.config, "update", lambda *_: None)
+    monkeypatch.setenv("XLA_FLAGS", "")
+    gc.unfreeze()
+    cache.start_quickly()
+    frozen = gc.get_freeze_count()
+    assert frozen > 100_000  # objects; JAX alone makes that many
+    kept = [[] for _ in range(1000)]  # what a run makes is collected as ever, also after another command in one process
+    cache.start_quickly()
+    assert gc.get_freeze_count() < frozen + len(kept)
