@@ -24,6 +24,7 @@ from uwct import model as models
 from uwct.config import TrainConfig
 from uwct.parallel import Devices
 from uwct.photographs import open_source
+from uwct.reconstruction import Fixed, reconstruction_loss
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,11 +77,11 @@ def beside(arguments: Arguments) -> None:
     config = TrainConfig(steps=10**6, batch=arguments.batch, crop=arguments.crop)
     model = models.backbone("vgg16", decoder_width=arguments.decoder_width).replace(dtype=config.dtype)
     decoder = models.init_decoder(jax.random.key(0), model.config, arguments.level)
-    loss = partial(training.reconstruction_loss, level=arguments.level)
+    loss = partial(reconstruction_loss, level=arguments.level)
 
     def steps(batches: Iterator[jax.Array]) -> Iterator[Any]:
         state = devices.replicate(training.init_state(decoder, config))
-        run = training.run(state, model, batches, loss=loss, config=config, devices=devices)
+        run = training.run(state, Fixed(model), batches, loss=loss, config=config, devices=devices)
         return (jax.block_until_ready(metrics) for _, metrics in run)
 
     fed = data.on_device(pipeline(arguments, threads=4), devices.split)

@@ -26,6 +26,7 @@ from uwct import model as models
 from uwct import training
 from uwct.config import LEVELS, ModelConfig, TrainConfig
 from uwct.parallel import Devices
+from uwct.reconstruction import Fixed, reconstruction_loss
 from uwct.vgg import encoder_layers
 
 ON_GPU = jax.default_backend() != "cpu"
@@ -91,14 +92,14 @@ def our_step(model: models.Model, level: int, arguments: Arguments, pictures: np
     """Our step, ready to run: Adam, on one device, compiled; it waits for its result."""
     config = TrainConfig(steps=1000, batch=arguments.batch, crop=arguments.crop, dtype=arguments.dtype)
     devices = Devices(jax.local_devices()[:1])
-    step = training.parallel_step(partial(training.reconstruction_loss, level=level), config, devices)
+    step = training.parallel_step(partial(reconstruction_loss, level=level), config, devices)
     decoder = models.init_decoder(jax.random.key(0), model.config, level)
     state, batch = devices.replicate((training.init_state(decoder, config), pictures[None]))
-    model = devices.replicate(model.replace(dtype=arguments.dtype))
+    fixed = devices.replicate(Fixed(model.replace(dtype=arguments.dtype)))
 
     def run() -> None:
         nonlocal state
-        state, metrics = step(state, model, batch)
+        state, metrics = step(state, fixed, batch)
         jax.block_until_ready(metrics)
 
     run()

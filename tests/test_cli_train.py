@@ -7,11 +7,12 @@ import pytest
 import test_photographs  # which defines the data set tiny_photographs
 from PIL import Image
 
+from uwct import recorder
 from uwct.cli import stylize, train
 from uwct.config import RECIPES
 from uwct.model import load, training_history
 
-SMALL = ["--batch", "2", "--crop", "16", "--test-crop", "32", "--backbone", "tiny.safetensors"]
+SMALL = ["--batch", "2", "--crop", "16", "--test-crop", "64", "--backbone", "tiny.safetensors"]
 SMALL += ["--decoder-width", "0.75"]
 
 
@@ -20,7 +21,9 @@ def test_training_writes_a_model_that_stylizes(folder, photographs, capsys):
     words += ["--output", "run"]
     train.main([*words, "--levels", "2"])
     table = Path("run/table.md").read_text()
-    assert re.search(r"\| level 2 \(relu2_1\) \| \d+\.\d{4} \| \d+\.\d{4} \| -?\d+\.\d\d \| -?\d\.\d{3} \|", table)
+    assert re.search(
+        r"\| level 2 \(relu2_1\) \| \d+\.\d{4} \| \d+\.\d{4} \| -?\d+\.\d\d \| -?\d\.\d{3} \| \d\.\d{3} \|", table
+    )
     assert table.rstrip() in capsys.readouterr().out
     first = load("run/model.safetensors").params["decoder2"]
     made = training_history("run/model.safetensors")["decoder2"]
@@ -41,7 +44,9 @@ def test_training_writes_a_model_that_stylizes(folder, photographs, capsys):
 def test_a_decoder_trained_on_remembers_where_it_came_from(folder, photographs):
     words = ["--data", f"folder:{photographs}", *SMALL, "--levels", "1", "--steps"]
     train.main([*words, "2", "--output", "run"])
-    train.main([*words, "3", "--init", "run/model.safetensors", "--output", "again"])
+    critic = ["--perceptual-weight", "2", "--critic", "tiny.safetensors"]
+    train.main([*words, "3", *critic, "--init", "run/model.safetensors", "--output", "again"])
+    assert recorder.last_line(Path("again/level1"), "train")["perceptual_loss"] > 0
     record = training_history("again/model.safetensors")["decoder1"]
     assert "--steps 3" in record["command"]
     assert record["data"].startswith("8 pictures, ")
@@ -64,9 +69,9 @@ def test_distilling_writes_a_model_with_its_own_encoder_whose_decoders_train_on(
     narrow = ((4, 4), (4, 4), (6, 6, 6), (6, 6, 6), (6,))
     from uwct.config import ModelConfig
 
-    monkeypatch.setattr("uwct.cli.tasks.small", lambda: ModelConfig("small", narrow))
+    monkeypatch.setattr("uwct.cli.tasks.distill.small", lambda: ModelConfig("small", narrow))
     data = ["--data", f"folder:{photographs}", "--test", f"folder:{photographs}", "--steps", "2", "--batch", "2"]
-    data += ["--crop", "16", "--test-crop", "32"]
+    data += ["--crop", "16", "--test-crop", "64"]
     train.main([*data, "--task", "distill", "--init", "tiny.safetensors", "--judge-steps", "2", "--output", "small"])
     model = load("small/model.safetensors")
     assert model.levels == (1, 2, 3, 4, 5)
@@ -80,8 +85,31 @@ def test_distilling_writes_a_model_with_its_own_encoder_whose_decoders_train_on(
     assert "--task distill" in training_history("more/model.safetensors")["encoder"]["command"]
 
 
+def test_autoencoders_train_every_level_with_an_encoder_of_its_own(folder, photographs):
+    words = ["--data", f"folder:{photographs}", "--test", f"folder:{photographs}", "--steps", "2", "--batch", "2"]
+    words += ["--task", "autoencoders", "--init", "tiny.safetensors", "--critic", "tiny.safetensors", "--crop", "16"]
+    words += ["--test-crop", "64", "--recipe", "sharp", "--output", "own"]
+    train.main([*words, "--levels", "3"])
+    before, model = load("tiny.safetensors"), load("own/model.safetensors")
+    assert model.levels == (1, 2, 3, 4, 5)
+    assert model.config.encoders[2] == (*before.config.blocks[:2], before.config.blocks[2][:1])
+    for level in (1, 2, 4, 5):  # as they were, as precisely as float16 holds them
+        for name, layer in model.params[f"encoder{level}"].items():
+            np.testing.assert_allclose(layer["kernel"], before.params["encoder"][name]["kernel"], rtol=1e-3, atol=1e-6)
+    made = training_history("own/model.safetensors")["decoder3"]
+    assert {"lpips", "psnr"} <= set(made["test"])
+    train.main([*words, "--levels", "3"])  # finished, so its checkpoint is all that is needed
+    jax.tree.map(np.testing.assert_array_equal, load("own/model.safetensors").params, model.params)
+    assert training_history("own/model.safetensors")["decoder3"] == made
+    train.main([*words, "--levels", "2"])
+    again = load("own/model.safetensors")
+    jax.tree.map(np.testing.assert_array_equal, again.params["encoder3"], model.params["encoder3"])
+    moved = [m.params["encoder2"]["conv1_1"]["kernel"] for m in (again, model)]
+    assert np.abs(moved[0] - moved[1]).max() > 0
+
+
 def test_evaluating_prints_the_table_of_any_model(folder, photographs, capsys):
-    train.main(["--evaluate", "tiny.safetensors", "--test", f"folder:{photographs}", "--test-crop", "32"])
+    train.main(["--evaluate", "tiny.safetensors", "--test", f"folder:{photographs}", "--test-crop", "64"])
     lines = capsys.readouterr().out.splitlines()
     assert [line.split("|")[1].strip() for line in lines[2:]] == [f"level {i} (relu{i}_1)" for i in range(1, 6)]
     assert all(line.split("|")[2].strip() == "-" for line in lines[2:])
@@ -105,7 +133,7 @@ def test_recipes_give_the_defaults_of_what_is_not_said(capsys):
         (["--data", "folder:none"], "there is no folder none"),
         (["--data", "folder:.", "--levels", "2", "--optimizer", "least-squares"], "least-squares solves level 1 only"),
         (["--data", "folder:.", "--levels", "1", "2", "--bridge-steps", "9"], "level 1 has no shallower level"),
-        (["--data", "folder:.", "--test-crop", "225"], "test_crop must be a positive multiple of 16, not 225"),
+        (["--data", "folder:.", "--test-crop", "225"], "test_crop must be a multiple of 16 from 64 on, not 225"),
         (["--data", "folder:.", "--save-every", "0"], "save_every and judge_steps must be at least 1"),
         (["--data", "folder:.", "--seed", "-1"], "seed must lie between 0 and 2^32, not -1"),
         (["--data", "folder:.", "--levels", "7"], "level must be one of 1, 2, 3, 4, 5, not 7"),
@@ -113,6 +141,7 @@ def test_recipes_give_the_defaults_of_what_is_not_said(capsys):
         (["--data", "folder:.", "--backbone", "vgg19"], "there is no model called vgg19 (looked for "),
         (["--data", "folder:.", "--init", "tiny.safetensors", "--levels", "1"], "is another network"),
         (["--data", "folder:.", "--task", "distill"], "distill needs the model to learn from"),
+        (["--data", "folder:.", "--task", "autoencoders"], "autoencoders need a model to start from"),
         (["--data", "folder:.", "--processes", "2"], "2 processes need a coordinator"),
         (["--data", "folder:.", "--process", "0"], "coordinator and process belong to more than one process"),
         (["--data", "folder:.", "--cluster", "--processes", "2"], "cluster takes the processes from the environment"),

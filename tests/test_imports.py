@@ -35,8 +35,9 @@ ORDER = [
     {"convert.collection", "compat"},
     {"transfer", "least_squares", "bridge", "distillation", "contact_sheet"},
     {"presets", "evaluation", "tiling", "styles", "regions", "augment", "swap", "video"},
-    {"training"},
-    {"checkpoints", "recorder"},
+    {"training", "perceptual"},
+    {"checkpoints", "recorder", "reconstruction"},
+    {"autoencoder"},
     {"loop", "report"},
     {"cli"},
 ]

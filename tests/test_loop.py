@@ -38,7 +38,7 @@ def start(tmp_path, tiny_model, photographs):
     environment |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     words = ["--backbone", "tiny.safetensors", "--decoder-width", "0.75", "--data", f"folder:{photographs}"]
     words += ["--levels", "2", "--batch", "4", "--crop", "16", "--recipe", "fast", "--dtype", "float32"]
-    words += ["--test", f"folder:{photographs}", "--test-crop", "16", "--save-every", "10"]
+    words += ["--test", f"folder:{photographs}", "--test-crop", "64", "--save-every", "10"]
     running = []
 
     def process(*more, script=ROOT / "train.py"):
@@ -182,3 +182,13 @@ def test_the_best_and_the_last_two_checkpoints_are_kept(tmp_path, tiny_model, ph
     assert int(best.step) == 2
     np.testing.assert_array_equal(best.params["conv1_1"]["bias"], state.params["conv1_1"]["bias"] + 2)
     assert sorted(int(p.name) for p in (tmp_path / "run").iterdir() if p.name.isdigit()) == [2, 4, 5]
+
+
+def test_the_best_checkpoint_is_the_sharpest_where_the_test_knows(tmp_path, tiny_model, photographs):
+    devices = Devices.all()
+    batches = on_device(train_batches(Reader(PhotographFolder(photographs)), batch=4, crop=16), devices.split)
+    state = test_training.fresh_state(tiny_model, 1)
+    with Checkpoints(tmp_path / "run", {"seed": 0}) as checkpoints:
+        for step, (loss, lpips) in enumerate([(5.0, 0.2), (4.0, 0.1), (3.0, 0.3)], 1):
+            checkpoints.save(state.replace(step=state.step + step), batches, {"loss": loss, "lpips": lpips})
+        assert int(checkpoints.best(state.replace(step=state.step + 3)).step) == 2

@@ -11,10 +11,12 @@ from conftest import picture
 from uwct import training
 from uwct.bridge import bridge_loss, init_bridge, join
 from uwct.config import RECIPES, TrainConfig
+from uwct.evaluation import content_distance, load_judge
 from uwct.least_squares import solve_linear_decoder
 from uwct.model import init_decoder
 from uwct.optimizer import learning_rate, make_optimizer
 from uwct.parallel import Devices
+from uwct.reconstruction import Fixed, reconstruction_loss, reconstruction_metrics, warm_start
 from uwct.vgg import Decoder
 
 CONFIG = TrainConfig(steps=10, batch=4, crop=16, learning_rate=1e-2, schedule="cosine", warmup=2, dtype="float32")
@@ -26,7 +28,10 @@ def fresh_state(model, level, config=CONFIG):
 
 
 def loss_of(level):
-    return partial(training.reconstruction_loss, level=level)
+    def loss(decoder, model, pictures):
+        return reconstruction_loss(decoder, Fixed(model), pictures, level=level)
+
+    return loss
 
 
 def devices(count=1):
@@ -48,7 +53,7 @@ def test_the_loss_is_the_papers_with_each_term_over_its_variance(tiny_model):
     output = model.decode(features, 2)
     pixels = np.square(np.float64(output) - np.float64(x)).mean()
     again = np.square(np.float64(model.encode(output, 2)[-1]) - np.float64(features)).mean()
-    loss, parts = training.reconstruction_loss(model.params["decoder2"], model, x, level=2, feature_weight=0.5)
+    loss, parts = reconstruction_loss(model.params["decoder2"], Fixed(model), x, level=2, feature_weight=0.5)
     np.testing.assert_allclose(loss, pixels / 2 + 0.5 * again / 5, rtol=1e-4)
     np.testing.assert_allclose(parts["pixel_loss"], pixels / 2, rtol=1e-4)
 
@@ -141,6 +146,22 @@ def test_a_float16_overflow_skips_its_step_halves_the_scale_and_is_counted(tiny_
     assert (np.asarray(taken.params["conv1_1"]["kernel"]) != before[0]["conv1_1"]["kernel"]).any()
 
 
+def test_the_average_of_the_weights_is_theirs_from_every_step_with_weights_that_decay(tiny_model):
+    config = dataclasses.replace(CONFIG, steps=30, average=0.7)
+    state = fresh_state(tiny_model, 2, config)
+    one = jax.jit(partial(training.train_step, loss=loss_of(2), config=config))
+    average = np.asarray(state.params["conv1_1"]["kernel"], np.float64)
+    for step in range(config.steps):
+        state, _ = one(state, tiny_model, PICTURES)
+        keep = min(0.7, (1 + step) / (10 + step))  # by definition
+        average = keep * average + (1 - keep) * np.asarray(state.params["conv1_1"]["kernel"])
+    np.testing.assert_allclose(state.result["conv1_1"]["kernel"], average, atol=1e-6)
+    assert np.abs(state.result["conv1_1"]["kernel"] - state.params["conv1_1"]["kernel"]).max() > 1e-5
+    plain = fresh_state(tiny_model, 2)
+    assert plain.average is None
+    assert plain.result is plain.params
+
+
 def test_float16_gives_up_when_every_step_overflows():
     watch = training.Watch(skipped=0)
     for step in range(1, 100):
@@ -156,7 +177,7 @@ def test_the_sums_of_the_literature_are_sums_of_squares_a_photograph(tiny_model)
     pixels = np.square(np.float64(output) - np.float64(x)).sum() / 4
     again = np.square(np.float64(tiny_model.encode(output, 2)[-1]) - np.float64(features)).sum() / 4
     decoder = tiny_model.params["decoder2"]
-    loss, _ = training.reconstruction_loss(decoder, tiny_model, x, level=2, feature_weight=0.5, sums=True)
+    loss, _ = reconstruction_loss(decoder, Fixed(tiny_model), x, level=2, feature_weight=0.5, sums=True)
     np.testing.assert_allclose(loss, pixels + 0.5 * again, rtol=1e-4)
 
 
@@ -176,10 +197,20 @@ def test_schedules(schedule, expected):
 
 
 def test_evaluate_averages_over_pictures(tiny_model):
-    metrics_of = partial(training.reconstruction_metrics, tiny_model.params["decoder1"], tiny_model, level=1)
-    found = training.evaluate(metrics_of, [PICTURES[:3], PICTURES[3:]])
-    assert found == pytest.approx(training.evaluate(metrics_of, [PICTURES]), rel=1e-4)
-    assert set(found) == {"loss", "pixel_loss", "feature_loss", "psnr", "ssim"}
+    pictures = np.uint8(255 * np.stack([picture(64, 64, seed) for seed in range(4)]))
+    fixed = Fixed(tiny_model, judge=load_judge("alexnet"))
+
+    def metrics_of(pictures):
+        x = training.to_float(pictures)
+        return reconstruction_metrics(tiny_model.params["decoder1"], fixed, x, level=1)
+
+    found = training.evaluate(metrics_of, [pictures[:3], pictures[3:]])
+    assert found == pytest.approx(training.evaluate(metrics_of, [pictures]), rel=1e-4)
+    assert set(found) == {"loss", "pixel_loss", "feature_loss", "psnr", "ssim", "lpips"}
+    x = jnp.float32(pictures) / 255
+    output = jnp.clip(tiny_model.decode(tiny_model.encode(x, 1)[-1], 1), 0, 1)
+    distances = [float(content_distance(fixed.judge, a, b)) for a, b in zip(output, x, strict=True)]
+    assert found["lpips"] == pytest.approx(np.mean(distances), rel=1e-4)
     with pytest.raises(ValueError, match="no pictures to evaluate on"):
         training.evaluate(metrics_of, [])
 
@@ -188,7 +219,7 @@ def test_warm_start_takes_layers_of_the_same_name_and_shape():
     fresh = {"a": {"w": np.zeros(2)}, "b": {"w": np.zeros(3)}, "c": {"w": np.zeros(1)}}
     first = {"a": {"w": np.ones(2)}, "b": {"w": np.ones(4)}}
     second = {"a": {"w": np.full(2, 2)}, "b": {"w": np.full(3, 2)}, "d": {"w": np.ones(1)}}
-    result = training.warm_start(fresh, first, second)
+    result = warm_start(fresh, first, second)
     assert {name: layer["w"][0] for name, layer in result.items()} == {"a": 1, "b": 2, "c": 0}
 
 
@@ -197,7 +228,7 @@ def test_least_squares_is_the_minimum_of_the_pixel_loss(tiny_model):
     x = jnp.float32(PICTURES) / 255
 
     def pixel_loss(decoder):
-        return training.reconstruction_loss(decoder, tiny_model, x, level=1, feature_weight=0.0)[0]
+        return reconstruction_loss(decoder, Fixed(tiny_model), x, level=1, feature_weight=0.0)[0]
 
     gradient = jax.grad(pixel_loss)(jax.tree.map(jnp.asarray, solved))
     random = jax.grad(pixel_loss)(tiny_model.params["decoder1"])
@@ -217,6 +248,8 @@ def test_least_squares_is_the_minimum_of_the_pixel_loss(tiny_model):
         ("epochs", 0, "epochs must be at least 1, not 0"),
         ("learning_rate", 0.0, "learning_rate must be positive"),
         ("feature_weight", -1.0, "feature_weight must not be negative"),
+        ("perceptual_weight", -1.0, "perceptual_weight must not be negative"),
+        ("average", 1.0, "average must be at least 0 and less than 1, not 1.0"),
     ],
 )
 def test_bad_settings_are_refused(field, value, message):

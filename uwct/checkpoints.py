@@ -18,15 +18,15 @@ from uwct.training import TrainState
 
 
 class Checkpoints:
-    """The checkpoints in one folder, the last two and the best by test loss kept, saved in the background."""
+    """The checkpoints in one folder, the last two and the best by its test kept, saved in the background."""
 
     def __init__(self, folder: str | os.PathLike[str], identity: dict[str, Any]) -> None:
         """`identity` is what a run must share with its checkpoints to go on from them, as JSON can hold it."""
         self._identity = json.loads(json.dumps(identity))
-        best = BestN(get_metric_fn=_test_loss, reverse=True, n=1, keep_checkpoints_without_metrics=False)
+        best = BestN(get_metric_fn=_distance, reverse=True, n=1, keep_checkpoints_without_metrics=False)
         options = ocp.CheckpointManagerOptions(
             preservation_policy=AnyPreservationPolicy([LatestN(n=2), best]),
-            best_fn=_test_loss,
+            best_fn=_distance,
             best_mode="min",
             enable_async_checkpointing=True,
         )
@@ -84,7 +84,7 @@ class Checkpoints:
         return restored
 
     def best(self, state: TrainState) -> TrainState:
-        """The state of the best test loss, or the given last state where nothing was tested."""
+        """The state of the best test, or the given last state where nothing was tested."""
         self._manager.wait_until_finished()
         step = self._manager.best_step()
         if step is None or self.test_metrics(step) is None or step == int(state.step):
@@ -106,5 +106,6 @@ class Checkpoints:
         self._manager.close()
 
 
-def _test_loss(metrics: dict[str, float]) -> float:
-    return metrics["loss"]
+def _distance(metrics: dict[str, float]) -> float:
+    """What the best checkpoint has least of: LPIPS where the test has it, which sees blur, else the loss."""
+    return metrics.get("lpips", metrics["loss"])

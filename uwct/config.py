@@ -124,6 +124,12 @@ class TrainConfig:
       bridge_steps: steps of learning relu_X_1 -> relu_(X-1)_1 before all others, so that decoder X starts from decoder
         X-1 (see bridge.py); 0 starts from what layers the two share.
       feature_weight: the paper's lambda, the weight of the feature loss beside the pixel loss.
+      perceptual_weight: the weight of the critic's features (see perceptual.py) beside the pixel loss, which keep
+        pictures sharp where pixels alone give the mean of all that is possible; 0 goes without.
+      teacher_weight: where encoders learn too, the weight of the share of the critic's features that no linear map of
+        theirs predicts.
+      average: the decay of an exponential moving average of the weights, which becomes the result in their place; it
+        starts short and reaches this after some 10 / (1 - average) steps; 0 keeps none.
       loss: "variances" divides the mean squared error of pixels and of features by their variance over natural
         photographs, so that lambda means the same at every level; "sums" are the plain sums of squares a photograph
         of the literature, ||Io - Ii||^2 + lambda ||Phi(Io) - Phi(Ii)||^2, where it does not.
@@ -145,6 +151,9 @@ class TrainConfig:
     warmup: int = 0
     bridge_steps: int = 0
     feature_weight: float = 1.0
+    perceptual_weight: float = 0.0
+    teacher_weight: float = 0.3
+    average: float = 0.0
     loss: str = "variances"
     dtype: str = "bfloat16"
     seed: int = 0
@@ -161,8 +170,11 @@ class TrainConfig:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, not {getattr(self, name)}")
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"learning_rate must be positive, not {self.learning_rate}")
-        if not 0 <= self.feature_weight < math.inf:
-            raise ValueError(f"feature_weight must not be negative, not {self.feature_weight}")
+        for name in ("feature_weight", "perceptual_weight", "teacher_weight"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
+        if not 0 <= self.average < 1:
+            raise ValueError(f"average must be at least 0 and less than 1, not {self.average}")
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"seed must lie between 0 and 2^32, not {self.seed}")
 
@@ -182,5 +194,16 @@ RECIPES = {
     "paper": TrainConfig(),
     "fast": TrainConfig(
         steps=12000, batch=32, crop=128, optimizer="muon", learning_rate=0.003, schedule="cosine", warmup=100
+    ),
+    "sharp": TrainConfig(
+        steps=12000,
+        batch=32,
+        crop=128,
+        optimizer="muon",
+        learning_rate=0.0015,
+        schedule="cosine",
+        warmup=50,
+        perceptual_weight=2,
+        average=0.995,
     ),
 }

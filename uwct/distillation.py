@@ -18,11 +18,8 @@ from jax import Array
 from uwct.config import LEVELS, ModelConfig
 from uwct.losses import squared_error
 from uwct.model import Model, init_decoder
-from uwct.normalisation import mean_activations, normalise, variances
+from uwct.normalisation import normalise_with, variances
 from uwct.vgg import encoder_layers
-
-# Channels that hardly ever fire are scaled as if their mean were this share of their layer's, so that none explodes.
-LEAST_SCALE = 0.03
 
 
 def init_student(teacher: Model, config: ModelConfig) -> Any:
@@ -84,14 +81,7 @@ def finish(params: Any, config: ModelConfig, batches: Callable[[], Iterable[np.n
     `batches` gives the same pictures at each call. The maps have done their work and are left behind; the variances in
     the model's config are the student's own.
     """
-    means = mean_activations(config.blocks, params["encoder"], batches())
-    means = {name: np.maximum(mean, LEAST_SCALE * mean.mean()) for name, mean in means.items()}
-    encoder = normalise(params["encoder"], means)
-    result = {"encoder": encoder}
-    for level in LEVELS:
-        name, first = f"decoder{level}", f"conv{level}_1"
-        if name in params:
-            scale = np.where(means[first] > 0, means[first], 1)
-            kernel = np.asarray(params[name][first]["kernel"]) * scale[:, None]
-            result[name] = {**params[name], first: {**params[name][first], "kernel": kernel}}
+    decoders = {level: params[f"decoder{level}"] for level in LEVELS if f"decoder{level}" in params}
+    encoder, decoders = normalise_with(config.blocks, params["encoder"], decoders, batches())
+    result = {"encoder": encoder} | {f"decoder{level}": decoder for level, decoder in decoders.items()}
     return Model(result, dataclasses.replace(config, variances=variances(config.blocks, encoder, batches())))

@@ -1,11 +1,11 @@
-"""The decoder of level 1, solved instead of trained.
+"""Linear maps that are solved instead of trained, by least squares over batches of photographs.
 
-Decoder 1 is a single linear convolution, so the one that minimises the pixel loss over a set of photographs is the
-solution of a linear least-squares problem in 9 C + 1 unknowns a colour; gradient steps reach it only slowly, because
-relu1_1's channels are strongly correlated.
+The decoder of level 1 is a single linear convolution, so the one that minimises the pixel loss over a set of
+photographs is the solution of a linear least-squares problem in 9 C + 1 unknowns a colour; gradient steps reach it only
+slowly, because relu1_1's channels are strongly correlated.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -21,22 +21,37 @@ RIDGE = 1e-7
 
 
 def solve_linear_decoder(model: Model, batches: Iterator[np.ndarray], steps: int) -> Any:
-    """Parameters of decoder 1 that fit `steps` batches `uint8[N, H, W, 3]`; the sums are float64 on the host."""
+    """Parameters of decoder 1 that fit `steps` batches `uint8[N, H, W, 3]`."""
+
+    def problem(pictures: Array) -> tuple[Array, Array]:
+        return _neighbours(model.encode(pictures, 1)[-1].astype(jnp.float32)), pictures.reshape(-1, 3)
+
+    kernel, bias = fit(problem, batches, steps)
+    return {"conv1_1": {"kernel": kernel.reshape(3, 3, -1, 3), "bias": bias}}
+
+
+def fit(
+    problem: Callable[[Array], tuple[Array, Array]], batches: Iterator[np.ndarray], steps: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The matrix `[K, D]` and bias `[D]`, float32, that fit inputs to targets best; sums are float64 on the host.
+
+    `problem` makes inputs `[n, K]` and targets `[n, D]` of pictures `[N, H, W, 3]` in [0, 1]; it is asked for `steps`
+    batches `uint8[N, H, W, 3]`.
+    """
 
     @jax.jit
     def normal_equations(pictures: Array) -> tuple[Array, Array]:
-        targets = jnp.asarray(pictures, jnp.float32) / 255
-        inputs = _neighbours(model.encode(targets, 1)[-1].astype(jnp.float32))
+        inputs, targets = problem(jnp.asarray(pictures, jnp.float32) / 255)
         inputs = jnp.concatenate([inputs, jnp.ones_like(inputs[:, :1])], axis=1)
-        return _product(inputs.T, inputs), _product(inputs.T, targets.reshape(-1, 3))
+        return _product(inputs.T, inputs), _product(inputs.T, targets)
 
-    size = 9 * model.config.blocks[0][0] + 1
-    gram, right = np.zeros((size, size)), np.zeros((size, 3))
+    gram, right = np.zeros(()), np.zeros(())
     for _ in range(steps):
         new_gram, new_right = normal_equations(next(batches))
         gram, right = gram + np.asarray(new_gram, np.float64), right + np.asarray(new_right, np.float64)
+    size = len(gram)
     solution = np.linalg.solve(gram + RIDGE * np.trace(gram) / size * np.eye(size), right).astype(np.float32)
-    return {"conv1_1": {"kernel": solution[:-1].reshape(3, 3, -1, 3), "bias": solution[-1]}}
+    return solution[:-1], solution[-1]
 
 
 def _product(a: Array, b: Array) -> Array:

@@ -20,7 +20,6 @@ from jax.experimental import multihost_utils
 from uwct import data, training
 from uwct.checkpoints import Checkpoints
 from uwct.config import TrainConfig
-from uwct.model import Model
 from uwct.parallel import Devices, is_first
 from uwct.recorder import Recorder
 
@@ -56,11 +55,12 @@ class Run:
     save_every: int
     test: Test | None = None
 
-    def finish(self, params: Any, model: Model, reader: data.Reader, stop: "Stop") -> Any:
-        """Trains to the end and gives the parameters of the best test loss or, untested, the last.
+    def finish(self, params: Any, fixed: Any, reader: data.Reader, stop: "Stop") -> Any:
+        """Trains to the end and gives the parameters of the best test or, untested, the last.
 
-        `params` are where a fresh run starts. Raises Stopped, after saving, when `stop` asks for it;
-        FloatingPointError at a loss that is not finite; ValueError when the checkpoints belong to another run.
+        `params` are where a fresh run starts, `fixed` what the loss is given beside them. Raises Stopped, after saving,
+        when `stop` asks for it; FloatingPointError at a loss that is not finite; ValueError when the checkpoints belong
+        to another run.
         """
         config, devices = self.config, Devices.all()
         batches = data.on_device(
@@ -83,7 +83,7 @@ class Run:
             with shown:
                 if self._due(start) and checkpoints.test_metrics(start) is None:
                     self._save(state, batches, checkpoints, shown, stop)  # it was stopped before its test
-                steps = training.run(state, model, batches, loss=self.loss, config=config, devices=devices)
+                steps = training.run(state, fixed, batches, loss=self.loss, config=config, devices=devices)
                 for number, (state, metrics) in enumerate(steps, start + 1):
                     shown.step(number, metrics)
                     if stop.requested(number):
@@ -91,7 +91,7 @@ class Run:
                     if number == config.steps or number % self.save_every == 0:
                         training.check_finite(state, number)
                         self._save(state, batches, checkpoints, shown, stop)
-            return jax.tree.map(np.asarray, checkpoints.best(state).params)
+            return jax.tree.map(np.asarray, checkpoints.best(state).result)
 
     def _due(self, number: int) -> bool:
         """Whether a step is tested and saved."""
@@ -104,7 +104,7 @@ class Run:
         if self.test:
             try:
                 with shown.paused():
-                    test = self.test(state.params, stop)
+                    test = self.test(state.result, stop)
             except Stopped:
                 self._save_and_stop(state, batches, checkpoints)
             shown.test(int(state.step), test)

@@ -16,6 +16,9 @@ import numpy as np
 from uwct.config import LEVELS, Blocks
 from uwct.vgg import Conv3x3, Encoder
 
+# Channels that hardly ever fire are scaled as if their mean were this share of their layer's, so that none explodes.
+LEAST_SCALE = 0.03
+
 
 def mean_activations(blocks: Blocks, params: Any, batches: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
     """The mean of every channel after ReLU, by layer (`conv1_1` -> `[64]`), over batches `[N, H, W, 3]` of pictures."""
@@ -52,6 +55,24 @@ def normalise(params: Any, means: dict[str, np.ndarray]) -> Any:
         scaled[name] = {"kernel": kernel * before[:, None] / scale, "bias": bias / scale}
         before = scale
     return scaled
+
+
+def normalise_with(
+    blocks: Blocks, encoder: Any, decoders: dict[int, Any], batches: Iterable[np.ndarray]
+) -> tuple[Any, dict[int, Any]]:
+    """An encoder of our own making, normalised over batches `[N, H, W, 3]`, with its decoders by level fitted to it.
+
+    Together they give the pictures that they gave before.
+    """
+    means = mean_activations(blocks, encoder, batches)
+    means = {name: np.maximum(mean, LEAST_SCALE * mean.mean()) for name, mean in means.items()}
+    fitted = {}
+    for level, decoder in decoders.items():
+        first = f"conv{level}_1"
+        scale = np.where(means[first] > 0, means[first], 1)
+        kernel = np.asarray(decoder[first]["kernel"]) * scale[:, None]
+        fitted[level] = {**decoder, first: {**decoder[first], "kernel": kernel}}
+    return normalise(encoder, means), fitted
 
 
 def variances(blocks: Blocks, params: Any, batches: Iterable[np.ndarray]) -> tuple[float, ...]:

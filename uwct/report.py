@@ -21,13 +21,14 @@ from uwct.recorder import FILE
 
 def table(records: Mapping[int, Mapping[str, Any]]) -> str:
     """A Markdown table of decoders by level, from `{"train": metrics, "test": metrics}` of each, as far as known."""
-    lines = ["| sub-model | train loss | test loss | PSNR (dB) | SSIM |", "| --- | --- | --- | --- | --- |"]
+    lines = [
+        "| sub-model | train loss | test loss | PSNR (dB) | SSIM | LPIPS |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
     for level, record in sorted(records.items()):
         train, test = record.get("train", {}), record.get("test", {})
-        cells = [
-            _cell(metrics, name, digits)
-            for metrics, name, digits in ((train, "loss", 4), (test, "loss", 4), (test, "psnr", 2), (test, "ssim", 3))
-        ]
+        cells = [_cell(train, "loss", 4), _cell(test, "loss", 4), _cell(test, "psnr", 2)]
+        cells += [_cell(test, "ssim", 3), _cell(test, "lpips", 3)]
         lines.append(f"| level {level} (relu{level}_1) | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
@@ -37,21 +38,34 @@ def _cell(metrics: Mapping[str, float], name: str, digits: int) -> str:
 
 
 def curves(folders: Mapping[str, Path], path: Path) -> None:
-    """Draws the training and test losses that were recorded in each folder against the step, into a PNG."""
-    figure = Figure(figsize=(5 * len(folders), 4), layout="constrained")
-    axes = figure.subplots(1, len(folders), squeeze=False)[0]
-    for axis, (name, folder) in zip(axes, folders.items(), strict=True):
+    """Draws what was recorded in each folder against the step, into a PNG: losses above; PSNR, and LPIPS, below."""
+    figure = Figure(figsize=(5 * len(folders), 7), layout="constrained")
+    above, below = figure.subplots(2, len(folders), squeeze=False)
+    for losses, quality, (name, folder) in zip(above, below, folders.items(), strict=True):
         lines = read_lines(folder / FILE)
-        for kind, style in (("train", "-"), ("test", "o-")):
-            points = [(line["step"], line["loss"]) for line in lines if line["kind"] == kind]
-            if points:
-                axis.plot(*zip(*points, strict=True), style, label=kind, markersize=3, linewidth=1)
-        axis.set(title=name, xlabel="step", ylabel="loss", yscale="log")
-        axis.grid(alpha=0.3, which="both")
-        if axis.lines:
-            axis.legend()
+        train, test = ([line for line in lines if line["kind"] == kind] for kind in ("train", "test"))
+        _draw(losses, train, "loss", "-", "train")
+        _draw(losses, test, "loss", "o-", "test")
+        losses.set(title=name, xlabel="step", ylabel="loss", yscale="log")
+        distance = quality.twinx()
+        _draw(quality, test, "psnr", "o-", "PSNR")
+        _draw(distance, test, "lpips", "s--", "LPIPS, right")
+        quality.set(xlabel="step", ylabel="PSNR (dB)")
+        distance.set(ylabel="LPIPS (AlexNet)")
+        for axis in (losses, quality):
+            axis.grid(alpha=0.3, which="both")
+        for axes in ((losses,), (quality, distance)):
+            drawn = [line for axis in axes for line in axis.lines]
+            if drawn:
+                axes[0].legend(handles=drawn)
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=120)
+
+
+def _draw(axis: Any, lines: Sequence[Mapping[str, Any]], quantity: str, style: str, label: str) -> None:
+    points = [(line["step"], line[quantity]) for line in lines if quantity in line]
+    if points:
+        axis.plot(*zip(*points, strict=True), style, label=label, markersize=3, linewidth=1)
 
 
 def reconstructions(model: Model, levels: Sequence[int], photographs: np.ndarray, path: Path) -> None:

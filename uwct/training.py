@@ -1,11 +1,4 @@
-"""Training one network: the state, the step in one or several devices, the loss of a decoder, and its evaluation.
-
-A decoder is trained to invert its encoder, which stays fixed (Li et al. 2017, section 3.1), by
-
-    MSE(Io, Ii) / Var(I) + lambda MSE(Phi(Io), Phi(Ii)) / Var(Phi)
-
-with Ii the photograph, Io its reconstruction and Phi the features that the decoder inverts. The variances over natural
-photographs (`ModelConfig.variances`) put both terms in one unit, so that lambda means the same at every level.
+"""Training networks by any loss: the state, the step on one device or several, and the means of a test.
 
 Contract: pictures arrive as `uint8[N, H, W, 3]`; parameters, losses and metrics are float32 whatever convolutions
 compute in.
@@ -15,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
-import dm_pix
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,14 +17,12 @@ from flax.training.dynamic_scale import DynamicScale
 from jax import Array
 
 from uwct.config import TrainConfig
-from uwct.losses import psnr, squared_error
-from uwct.model import Model
 from uwct.optimizer import make_optimizer
 from uwct.parallel import AXIS, Devices, total
 
 Metrics = dict[str, Array]
-# (params, model, float pictures) -> (loss, metrics, of which one is called "loss")
-Loss = Callable[[Any, Model, Array], tuple[Array, Metrics]]
+# (params, what stays as it is, float pictures) -> (loss, metrics, of which one is called "loss")
+Loss = Callable[[Any, Any, Array], tuple[Array, Metrics]]
 MOST_SKIPPED = 100  # float16 steps in a row
 
 
@@ -43,6 +33,7 @@ class TrainState(struct.PyTreeNode):
       step: how many steps were taken, those skipped included.
       params: the parameters that are trained.
       opt_state: the optimiser's state.
+      average: the exponential moving average of the parameters (Polyak and Juditsky, 1992); None if none is asked for.
       scale: in float16, what the loss is multiplied by so that small gradients do not vanish; it halves when one
         overflows and doubles after 2000 steps without (Micikevicius et al., ICLR 2018). None in other dtypes.
       skipped: how many steps were skipped since a gradient overflowed.
@@ -51,51 +42,27 @@ class TrainState(struct.PyTreeNode):
     step: Array
     params: Any
     opt_state: Any
+    average: Any
     scale: DynamicScale | None
     skipped: Array
+
+    @property
+    def result(self) -> Any:
+        """The parameters to test and to keep: the average, where there is one."""
+        return self.params if self.average is None else self.average
 
 
 def init_state(params: Any, config: TrainConfig) -> TrainState:
     """The state before the first step. It owns a copy of the parameters, since steps donate their state."""
     params = jax.tree.map(jnp.array, params)
     scale = DynamicScale(scale=jnp.float32(2**15)) if config.dtype == "float16" else None
+    average = jax.tree.map(jnp.copy, params) if config.average else None
     zero = jnp.zeros((), jnp.int32)
-    return TrainState(zero, params, make_optimizer(config).init(params), scale, jnp.copy(zero))
-
-
-def reconstruct(model: Model, decoder: Any, pictures: Array, level: int) -> tuple[Array, Array]:
-    """Encodes `[N, H, W, 3]` and decodes with other parameters: (features, reconstruction)."""
-    features = model.encode(pictures, level)[-1]
-    return features, model.replace(params={f"decoder{level}": decoder}).decode(features, level)
-
-
-def reconstruction_loss(
-    decoder: Any, model: Model, pictures: Array, *, level: int, feature_weight: float = 1.0, sums: bool = False
-) -> tuple[Array, Metrics]:
-    """The loss above, and its parts `pixel_loss`, `feature_loss` and `psnr`, all float32 scalars.
-
-    With `sums` the terms are the literature's: the sums of squares of a photograph, averaged over the batch.
-    """
-    features, output = reconstruct(model, decoder, pictures, level)
-    again = model.encode(output, level)[-1]
-    pixel_errors = squared_error(output, pictures)
-    feature_errors = squared_error(again, jax.lax.stop_gradient(features))
-    if sums:
-        pixel_loss, feature_loss = (errors.sum() / len(pictures) for errors in (pixel_errors, feature_errors))
-    else:
-        variances = model.config.variances
-        pixel_loss, feature_loss = pixel_errors.mean() / variances[0], feature_errors.mean() / variances[level]
-    loss = pixel_loss + feature_weight * feature_loss
-    return loss, {
-        "loss": loss,
-        "pixel_loss": pixel_loss,
-        "feature_loss": feature_loss,
-        "psnr": psnr(output, pictures).mean(),
-    }
+    return TrainState(zero, params, make_optimizer(config).init(params), average, scale, jnp.copy(zero))
 
 
 def train_step(
-    state: TrainState, model: Model, pictures: Array, *, loss: Loss, config: TrainConfig, axis: str | None = None
+    state: TrainState, fixed: Any, pictures: Array, *, loss: Loss, config: TrainConfig, axis: str | None = None
 ) -> tuple[TrainState, Metrics]:
     """One optimiser step on `uint8[N, H, W, 3]`; with `axis`, gradients and metrics are averaged over that axis.
 
@@ -103,11 +70,11 @@ def train_step(
     """
     x, scale = to_float(pictures), state.scale
     if scale is None:
-        grads, metrics = jax.grad(loss, has_aux=True)(state.params, model, x)
+        grads, metrics = jax.grad(loss, has_aux=True)(state.params, fixed, x)
         grads = grads if axis is None else jax.lax.pmean(grads, axis)
     else:
         scale, finite, (_, metrics), grads = scale.value_and_grad(loss, has_aux=True, axis_name=axis)(
-            state.params, model, x
+            state.params, fixed, x
         )
     metrics = metrics if axis is None else jax.lax.pmean(metrics, axis)
     updates, opt_state = make_optimizer(config).update(grads, state.opt_state, state.params)
@@ -116,7 +83,14 @@ def train_step(
         old = state.params, state.opt_state
         params, opt_state = jax.tree.map(partial(jnp.where, finite), (params, opt_state), old)
         skipped = skipped + ~finite
-    return TrainState(state.step + 1, params, opt_state, scale, skipped), {**metrics, "skipped": skipped}
+    average = None if state.average is None else averaged(state.average, params, state.step, config.average)
+    return TrainState(state.step + 1, params, opt_state, average, scale, skipped), {**metrics, "skipped": skipped}
+
+
+def averaged(average: Any, params: Any, step: Array, decay: float) -> Any:
+    """The moving average with the parameters after one more step; early, it forgets its start faster than `decay`."""
+    keep = jnp.minimum(decay, (1 + step) / (10 + step))
+    return jax.tree.map(lambda a, p: keep * a + (1 - keep) * p, average, params)
 
 
 def to_float(pictures: Array | np.ndarray) -> Array:
@@ -125,15 +99,15 @@ def to_float(pictures: Array | np.ndarray) -> Array:
 
 
 def parallel_step(loss: Loss, config: TrainConfig, devices: Devices) -> Callable[..., tuple[TrainState, Metrics]]:
-    """`step(state, model, uint8[devices, N, H, W, 3])`, the same on one device and on many; the state is donated."""
+    """`step(state, fixed, uint8[devices, N, H, W, 3])`, the same on one device and on many; the state is donated."""
     step = partial(train_step, loss=loss, config=config)
     if devices.single:
-        return jax.jit(lambda state, model, pictures: step(state, model, pictures[0]), donate_argnums=0)
+        return jax.jit(lambda state, fixed, pictures: step(state, fixed, pictures[0]), donate_argnums=0)
     return devices.pmap(partial(step, axis=AXIS), donate_argnums=0)
 
 
 def run(
-    state: TrainState, model: Model, batches: Iterator[Array], *, loss: Loss, config: TrainConfig, devices: Devices
+    state: TrainState, fixed: Any, batches: Iterator[Array], *, loss: Loss, config: TrainConfig, devices: Devices
 ) -> Iterator[tuple[TrainState, Metrics]]:
     """Steps from `state.step` to `config.steps`, yielding the new state and its metrics (still on the device).
 
@@ -141,10 +115,10 @@ def run(
     a loss is not finite; it looks one step late, so that the device never waits for the host.
     """
     step = parallel_step(loss, config, devices)
-    model, watch = devices.replicate(model), Watch(int(state.skipped))
+    fixed, watch = devices.replicate(fixed), Watch(int(state.skipped))
     previous: Metrics | None = None
     for number in range(int(state.step), config.steps):
-        state, metrics = step(state, model, next(batches))
+        state, metrics = step(state, fixed, next(batches))
         if previous is not None:
             watch.check(previous, number)
         previous = metrics
@@ -178,14 +152,6 @@ def check_finite(state: TrainState, step: int) -> None:
         raise FloatingPointError(f"the parameters are not finite after step {step}")
 
 
-def reconstruction_metrics(decoder: Any, model: Model, pictures: Array, *, level: int) -> Metrics:
-    """The metrics of `reconstruction_loss` (lambda 1, terms over their variances), and `ssim` (Wang et al. 2004)."""
-    x = to_float(pictures)
-    _, metrics = reconstruction_loss(decoder, model, x, level=level)
-    _, output = reconstruct(model, decoder, x, level)
-    return {**metrics, "ssim": dm_pix.ssim(jnp.clip(output, 0, 1), x).mean()}
-
-
 def evaluate(metrics_of: Callable[[np.ndarray], Metrics], batches: Iterable[np.ndarray]) -> dict[str, float]:
     """The mean of every metric over the pictures of all batches, of all processes; raises ValueError without any."""
     sums: dict[str, float] = {}
@@ -198,18 +164,3 @@ def evaluate(metrics_of: Callable[[np.ndarray], Metrics], batches: Iterable[np.n
         raise ValueError("there are no pictures to evaluate on")
     sums = total({"count": count, **sums})
     return {name: value / sums["count"] for name, value in sums.items() if name != "count"}
-
-
-def warm_start(fresh: Any, *donors: Any) -> Any:
-    """Fresh parameters of a decoder with every layer replaced by the first donor's layer of its name and shapes.
-
-    Decoders of neighbouring levels share most of their layers, so a deep one learns faster from a shallow one.
-    """
-
-    def same_shapes(a: Any, b: Any) -> bool:
-        return bool(jax.tree.map(jnp.shape, a) == jax.tree.map(jnp.shape, b))
-
-    result = dict(fresh)
-    for donor in reversed(donors):
-        result |= {name: layer for name, layer in donor.items() if name in fresh and same_shapes(layer, fresh[name])}
-    return result
