@@ -24,7 +24,7 @@ import uwct
 from uwct import images
 from uwct.cli.dtypes import dtype_for
 from uwct.layers import conv_layer
-from uwct.transfer import STRIDE
+from uwct.pipeline.padding import STRIDE
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,7 +16,8 @@ from typing import Literal
 import numpy as np
 import tyro
 
-from uwct import compat, load
+from uwct import load
+from uwct.pipeline import compat
 
 
 @dataclasses.dataclass(frozen=True)

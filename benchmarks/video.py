@@ -20,8 +20,8 @@ import tyro
 
 import uwct
 from uwct import images
-from uwct.presets import PRESETS, TRANSFORMS
-from uwct.video import stylize_frames
+from uwct.pipeline.frames import stylize_frames
+from uwct.pipeline.presets import PRESETS, TRANSFORMS
 
 BLOCK = 16  # pixels a side of the means
 

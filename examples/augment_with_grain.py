@@ -19,7 +19,7 @@ from jax import Array
 
 import uwct
 from uwct import images
-from uwct.augment import stack_styles
+from uwct.pipeline.styles import stack_styles
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from conftest import picture
 
 import uwct
-from uwct.swap import swap
+from uwct.pipeline.swap import swap
 
 PATH = Path(__file__).parent / "golden.npz"
 

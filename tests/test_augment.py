@@ -7,6 +7,7 @@ import pytest
 from conftest import picture
 
 from uwct import augment, encode_style, stylize
+from uwct.pipeline.augment import draw
 
 PICTURES = np.stack([picture(24, 32, seed) for seed in range(8)])
 
@@ -51,3 +52,17 @@ def test_what_does_not_fit_is_refused(tiny_model, styles):
         augment(jax.random.key(0), tiny_model, PICTURES[0], styles)
     with pytest.raises(ValueError, match="at least one style"):
         augment(jax.random.key(0), tiny_model, PICTURES, [])
+    with pytest.raises(ValueError, match="mixed must be at least 1, not 0"):
+        augment(jax.random.key(0), tiny_model, PICTURES, styles, mixed=0)
+
+
+def test_mixtures_are_drawn_for_each_picture(tiny_model, styles):
+    key = jax.random.key(5)
+    found = augment(key, tiny_model, PICTURES, styles, (0.7, 0.7), (2, 1), mixed=2)
+    drawn = draw(key, len(PICTURES), len(styles), (0.7, 0.7), 2)
+    np.testing.assert_allclose(drawn.weights.sum(-1), 1, atol=1e-6)
+    assert np.ptp(drawn.weights[:, 0]) > 0.3
+    for i, photo in enumerate(PICTURES):
+        pair = [styles[j] for j in drawn.styles[i]]
+        alone = np.clip(stylize(tiny_model, photo, pair, (2, 1), 0.7, weights=drawn.weights[i]), 0, 1)
+        np.testing.assert_allclose(found[i], alone, atol=1e-3)

@@ -58,13 +58,25 @@ def test_every_file_is_what_the_manifest_says(data, tiny_model):
     run("in out --per-image 2 --dtype float32 --alpha 0.2 0.9")
     said = records("out")
     assert {record["output"] for record in said} == {str(Path("out", name)) for name in files("out")}
-    assert len({record["style"] for record in said}) == 2
+    assert len({record["styles"][0] for record in said}) == 2
     for record in said:
         assert 0.2 <= record["alpha"] <= 0.9
-        content, style = (jnp.asarray(images.read(record[key]).rgb) for key in ("source", "style"))
+        assert record["weights"] == [1]
+        content, style = (jnp.asarray(images.read(name).rgb) for name in (record["source"], *record["styles"]))
         sized = images.resize(images.Picture(np.asarray(style)), images.fitted(style.shape[:2], 512)).rgb
         how = {"transform": uwct.monge, "shrinkage": 0.3}
         expected = uwct.stylize(tiny_model, content, jnp.asarray(sized), (2, 1), record["alpha"], **how)
+        found = np.asarray(Image.open(record["output"]), float)
+        assert np.abs(found - 255 * np.clip(expected, 0, 1)).max() <= 1.5
+
+
+def test_mixtures_are_what_the_manifest_says(data, tiny_model):
+    run("in out --mixed 2 --dtype float32")
+    for record in records("out"):
+        content, *styles = (images.read(name).rgb for name in (record["source"], *record["styles"]))
+        sized = [images.resize(images.Picture(style), images.fitted(style.shape[:2], 512)).rgb for style in styles]
+        how = {"weights": record["weights"], "transform": uwct.monge, "shrinkage": 0.3}
+        expected = uwct.stylize(tiny_model, content, sized, (2, 1), record["alpha"], **how)
         found = np.asarray(Image.open(record["output"]), float)
         assert np.abs(found - 255 * np.clip(expected, 0, 1)).max() <= 1.5
 

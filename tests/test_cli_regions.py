@@ -13,8 +13,9 @@ from PIL import Image
 
 import uwct
 from uwct import Region, images
-from uwct.cli import regions, stylize
-from uwct.presets import PRESETS
+from uwct.cli import masks as mask_files
+from uwct.cli import stylize
+from uwct.pipeline.presets import PRESETS
 
 COMMON = ["--content", "photo.jpg", "--model", "tiny.safetensors", "--levels", "2", "1", "--dtype", "float32"]
 
@@ -40,11 +41,11 @@ def masks(folder):
 
 def test_a_part_takes_a_style_and_the_rest_another_or_none(masks, tiny_model):
     photo, style, other = (images.read(name).rgb for name in ("photo.jpg", "a.png", "b.png"))
-    mask = regions.read_mask(Path("left.png"), (21, 33))
+    mask = mask_files.read_mask(Path("left.png"), (21, 33))
     look = {"transform": uwct.monge, "shrinkage": PRESETS["paint"].shrinkage}
 
     def expected(*parts):
-        found = uwct.stylize_regions(tiny_model, photo, [part.replace(alpha=0.4) for part in parts], (2, 1), **look)
+        found = uwct.stylize(tiny_model, photo, [part.replace(alpha=0.4) for part in parts], (2, 1), **look)
         return 255 * np.clip(found, 0, 1)
 
     part = ("--style-size", "0", "--region", "left.png")
@@ -76,11 +77,11 @@ def test_a_regions_alpha_is_a_factor(masks):
 
 
 def test_masks_are_grey_or_one_color(masks):
-    np.testing.assert_allclose(regions.read_mask(Path("left.png"), (42, 66))[:, [0, 21, 22, 65]][0], [1, 1, 0, 0])
-    green = regions.read_mask(Path("labels.png"), (42, 66), "00ff00")
+    np.testing.assert_allclose(mask_files.read_mask(Path("left.png"), (42, 66))[:, [0, 21, 22, 65]][0], [1, 1, 0, 0])
+    green = mask_files.read_mask(Path("labels.png"), (42, 66), "00ff00")
     np.testing.assert_allclose(green[0, [21, 22, 43, 44]], [0, 1, 1, 0])
     Image.open("labels.png").save("labels.jpg", quality=90, subsampling=0)
-    assert np.abs(regions.read_mask(Path("labels.jpg"), (42, 66), "00ff00") - green).mean() < 0.1
+    assert np.abs(mask_files.read_mask(Path("labels.jpg"), (42, 66), "00ff00") - green).mean() < 0.1
 
 
 def test_the_chroma_is_the_photos(folder):
@@ -150,10 +151,9 @@ def test_standard_input_and_output(folder):
             "--region-alpha must lie between 0 and 1",
         ),
         (["--style", "a.png", "--region-alpha", "1"], "--region-alpha needs a --region"),
-        (["--region", "left.png", "a.png", "--tile", "64"], "--region needs the picture whole"),
-        (["--region", "left.png", "a.png", "--steps"], "--steps, --region and --patches do not go together"),
+        (["--region", "left.png", "a.png", "--compat", "floor"], "as other projects do, which have no --region"),
         (["--style", "a.png", "--style-mask", "left.png", "left.png"], "--style-mask needs one mask for each of 1"),
-        (["--style", "a.png", "--keep-colors", "luminance", "--compat", "floor"], "goes with neither"),
+        (["--style", "a.png", "--keep-colors", "luminance", "--compat", "floor"], "which have no --keep-colors"),
         (["--style", "a.png", "--steps", "--output", "-"], "--steps writes further files beside the output"),
         (["--style", "a.png", "--json", "--output", "-"], "--json would be mixed with the picture"),
         (["--region", "left.png", "a.png", "--output", "left.png"], "--output would overwrite left.png"),

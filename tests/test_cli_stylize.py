@@ -10,16 +10,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from uwct import images, transfer, transforms
-from uwct.cli import stylize
+from uwct import images, transforms
+from uwct.cli import stylize, texture
 from uwct.cli.look import Look
 from uwct.model import load
-from uwct.presets import PRESETS
-from uwct.swap import stylize_by_patches
+from uwct.pipeline import whole
+from uwct.pipeline.presets import PRESETS
 
 
 def run(*words):
     stylize.main([*map(str, words), "--model", "tiny.safetensors"])
+
+
+def make(*words):
+    texture.main([*map(str, words), "--model", "tiny.safetensors"])
 
 
 def test_the_output_has_the_photos_size_and_one_line_says_what_was_done(folder, capsys):
@@ -66,7 +70,7 @@ def test_weights_can_differ_from_level_to_level(folder):
     run("--content", "photo.jpg", *words, "--style-size", "0", "--dtype", "float32", "--output", "x.png")
     photo, *styles = (jnp.asarray(images.read(name).rgb) for name in ("photo.jpg", "a.png", "b.png"))
     look = Look(levels=(3, 1)).resolve()
-    expected = transfer.stylize(
+    expected = whole.stylize(
         load("tiny.safetensors"), photo, styles, look.levels, look.alpha, weights=[[1, 0], [0.25, 0.75]],
         transform=transforms.monge, shrinkage=look.shrinkage,
     )  # fmt: skip
@@ -84,20 +88,19 @@ def test_patches_are_taken_from_the_style_at_the_deepest_level(folder):
     run("--content", "photo.jpg", "--style", "a.png", "--patches", "--levels", "2", "1", *exact, "--output", "x.png")
     model, look = load("tiny.safetensors"), Look(levels=(2, 1)).resolve()
     photo, style = (images.read(name).rgb for name in ("photo.jpg", "a.png"))
-    expected = stylize_by_patches(
-        model, photo, style, look.levels, look.alpha, transform=transforms.monge, shrinkage=look.shrinkage
-    )
+    how = {"transform": transforms.monge, "shrinkage": look.shrinkage}
+    expected = whole.stylize(model, photo, style, look.levels, look.alpha, patches=True, **how)
     assert np.abs(np.asarray(Image.open("x.png"), float) - 255 * np.clip(expected, 0, 1)).max() < 1
 
 
 def test_textures_between_styles_and_on_the_way_from_one_to_another(folder, capsys):
-    common = ("--texture", "--style", "a.png", "b.png", "--levels", "1", "--shape", "24", "16")
-    run(*common, "--gradient", "--output", "x.png")
+    common = ("--style", "a.png", "b.png", "--levels", "1", "--shape", "24", "16")
+    make(*common, "--gradient", "--output", "x.png")
     assert Image.open("x.png").size == (24, 16)
-    run(*common, "--frames", "3", "--output", "y.png")
+    make(*common, "--frames", "3", "--output", "y.png")
     assert "-> y.000.png to y.002.png (24x16)" in capsys.readouterr().out
     frames = [np.asarray(Image.open(f"y.00{i}.png"), float) for i in range(3)]
-    run("--texture", "--style", "b.png", "--levels", "1", "--shape", "24", "16", "--output", "b.png.png")
+    make("--style", "b.png", "--levels", "1", "--shape", "24", "16", "--output", "b.png.png")
     assert np.abs(frames[2] - np.asarray(Image.open("b.png.png"), float)).max() <= 1
     assert np.abs(frames[1] - frames[0]).max() > 2
     assert not Path("y.png").exists()
@@ -111,19 +114,24 @@ def test_textures_between_styles_and_on_the_way_from_one_to_another(folder, caps
         (("--frames", "-1"), "--frames must lie between 2 and 1000, not -1"),
         (("--gradient",), "--gradient takes two or four styles"),
         (("--shape", "0", "30"), "--shape must be two numbers from 1 to 2^31, not 0"),
+        (("--size", "0"), "--size must be at least 1"),
+        (("--seed", str(2**63)), "--seed must lie between 0 and 2^32"),
+        (("--seed", "-1"), "--seed must lie between 0 and 2^32, not -1"),
+        (("--style", "b.png", "--gradient", "--seamless"), "--gradient and --seamless do not go together"),
+        (("--json", "--output", "-"), "--json would be mixed with the picture"),
         (("--style", "b.png", "--style-weights", "1", "1", "1"), "2 styles need as many --style-weights, or 8 for 4"),
     ],
 )
 def test_textures_that_cannot_be_made_are_refused(folder, capsys, words, sentence):
     with pytest.raises(SystemExit) as end:
-        run("--texture", "--style", "a.png", *words)
+        make("--style", "a.png", *words)
     assert end.value.code == 2
     assert sentence in capsys.readouterr().err
 
 
 def test_textures_need_no_content_and_follow_the_seed(folder):
     for name, seed in (("x.png", 1), ("y.png", 1), ("z.png", 2)):
-        run("--texture", "--style", "a.png", "--levels", "1", "--size", "24", "--seed", seed, "--output", name)
+        make("--style", "a.png", "--levels", "1", "--size", "24", "--seed", seed, "--output", name)
     assert Image.open("x.png").size == (24, 24)
     assert Path("x.png").read_bytes() == Path("y.png").read_bytes()
     assert Path("x.png").read_bytes() != Path("z.png").read_bytes()
@@ -188,7 +196,7 @@ def test_a_device_without_memory_for_one_photo_does_the_others(folder, capsys, m
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
         return photo
 
-    monkeypatch.setattr(stylize, "stylize", small_device)
+    monkeypatch.setattr(whole, "painted", small_device)
     for name in ("photos", "out"):
         Path(name).mkdir()
     Image.open("photo.jpg").save("photos/small.png")
@@ -250,8 +258,9 @@ BAD = {
     "alpha 1.5": (("--alpha", "1.5"), "--alpha must lie between 0 and 1, not 1.5"),
     "alpha nan": (("--alpha", "nan"), "--alpha must lie between 0 and 1, not nan"),
     "too many alphas": (("--alpha", "1", "0"), "--alpha must be one number or 1, one a level, not 2"),
-    "shape of a photo": (("--shape", "20", "30"), "--shape needs --texture"),
-    "patches in steps": (("--patches", "--steps"), "--steps, --region and --patches do not go together"),
+    "patches in windows": (("--patches", "--tile", "64"), "--patches compares the whole photo with the style"),
+    "patches of two styles": (("--patches", "--style", "a.png", "b.png"), "--patches takes one style picture"),
+    "steps of other projects": (("--compat", "floor", "--steps"), "as other projects do, which have no --steps"),
     "more weights than styles": (
         ("--style-weights", "1", "1"),
         "1 styles need as many --style-weights, not 2",
@@ -262,7 +271,6 @@ BAD = {
     "negative style size": (("--style-size", "-1"), "--style-size must lie between 0 and 2^31, not -1"),
     "shrinkage 2": (("--shrinkage", "2"), "--shrinkage must lie between 0 and 1, not 2"),
     "huge size": (("--size", str(2**31)), "--size must lie between 0 and 2^31"),
-    "huge seed": (("--seed", str(2**63)), "--seed must lie between 0 and 2^32"),
     "the photo as output": (("--output", "photo.jpg"), "--output would overwrite photo.jpg"),
     "a step over a style": (
         ("--style", "x.level1.png", "--output", "x.png", "--steps"),
@@ -271,11 +279,9 @@ BAD = {
     "a style as output": (("--output", "./a.png"), "--output would overwrite a.png"),
     "infinite weight": (("--style-weights", "inf"), "--style-weights must not be negative, nor all 0"),
     "weight nan": (("--style-weights", "nan"), "--style-weights must not be negative, nor all 0"),
-    "negative seed": (("--seed", "-1"), "--seed must lie between 0 and 2^32, not -1"),
     "missing output folder": (("--output", "none/out.png"), "the output folder none does not exist"),
     "output in a file": (("--output", "a.png/out.png"), "a.png is not a folder"),
     "unknown output format": (("--output", "out.xyz"), "out.xyz must end in one of .png"),
-    "both content and texture": (("--texture",), "give either --content or --texture"),
     "folder into nowhere": (("--content", "."), "needs a folder as --output"),
     "folder into itself": (("--content", ".", "--output", "."), "must be another folder"),
     "unknown model": (("--model", "vgg99"), "there is no model called vgg99"),

@@ -13,6 +13,7 @@ from conftest import HEED_SIGINT, picture, unmeasured
 from PIL import Image
 
 from uwct.cli import sizes, stylize
+from uwct.pipeline import windows
 
 WORDS = [
     "--content",
@@ -40,10 +41,23 @@ def pixels(path):
     return np.asarray(Image.open(path), np.float32)
 
 
-@pytest.mark.parametrize("words", [[], ["--size", "100"]])
+WORDS_OF_WINDOWS = {
+    "nothing": [],
+    "a size": ["--size", "100"],
+    "parts": ["--region", "left.png", "b.png", "--region", "left.png", "--region-alpha", "0.5", "1"],
+    "the rest kept": ["--region", "left.png", "b.png", "a.png:2"],
+    "colors": ["--keep-colors", "luminance"],
+    "matched colors": ["--keep-colors", "matched", "--region", "left.png", "b.png"],
+    "weights a level": ["--style", "b.png", "--style-weights", "1", "0", "1", "2"],
+}
+
+
+@pytest.mark.parametrize("words", WORDS_OF_WINDOWS.values(), ids=WORDS_OF_WINDOWS)
 def test_windows_change_nothing(big, capsys, words):
-    stylize.main([*WORDS, *words, "--tile", "off", "--output", "whole.png"])
-    stylize.main([*WORDS, *words, "--tile", "64", "--output", "tiled.png"])
+    Image.fromarray(np.uint8(255 * np.linspace(0, 1, 40)[None].repeat(9, 0))).save("left.png")
+    stylize.main([*WORDS, *words, "--tile", "off", "--steps", "--output", "whole.png"])
+    stylize.main([*WORDS, *words, "--tile", "64", "--steps", "--output", "tiled.png"])
+    assert np.abs(pixels("whole.level2.png") - pixels("tiled.level2.png")).max() <= 1
     assert pixels("whole.png").shape == pixels("tiled.png").shape
     assert np.abs(pixels("whole.png") - pixels("tiled.png")).max() <= 1
     whole, tiled = capsys.readouterr().out.splitlines()
@@ -53,8 +67,8 @@ def test_windows_change_nothing(big, capsys, words):
 
 def test_auto_takes_windows_when_memory_is_short(big, capsys, monkeypatch):
     calls = []
-    real = stylize.paint_in_windows
-    monkeypatch.setattr(stylize, "paint_in_windows", lambda *a, **k: calls.append(1) or real(*a, **k))
+    real = windows.stages
+    monkeypatch.setattr(windows, "stages", lambda *a, **k: calls.append(1) or real(*a, **k))
     stylize.main([*WORDS, "--output", "out.png"])
     assert not calls
     monkeypatch.setattr(sizes, "free_memory", lambda: 5 * 10**6)

@@ -38,13 +38,30 @@ def expected(model, frames, temporal=0.9):
     picture = images.read("a.png")
     sized = images.resize(picture, images.fitted(picture.rgb.shape[:2], 512)).rgb
     how = {"transform": uwct.monge, "shrinkage": 0.3, "temporal": temporal}
-    result = uwct.video.stylize_frames(model, frames, jnp.asarray(sized), (2, 1), (0.4, 0.4), **how)
+    result = uwct.stylize_frames(model, frames, jnp.asarray(sized), (2, 1), (0.4, 0.4), **how)
     return [255 * np.clip(frame, 0, 1) for frame in result]
 
 
 def assert_alike(found, wanted, tolerance):
     assert np.shape(found) == np.shape(wanted)
     assert np.abs(np.asarray(found, float) - np.asarray(wanted, float)).mean() < tolerance
+
+
+def test_a_part_of_every_frame_keeps_its_pixels_and_the_rest_its_colors(clip):
+    left = np.uint8(255 * (np.arange(48) < 24))[None].repeat(32, 0)
+    Image.fromarray(left).save("left.png")
+    Path("frames").mkdir()
+    for i, frame in enumerate(FRAMES[:3]):
+        Image.fromarray(frame).save(f"frames/{i}.png")
+    run("frames out --region left.png --temporal 0.5")
+    run("frames kept --region left.png --keep-colors luminance")
+    for i, frame in enumerate(FRAMES[:3]):
+        found, kept = (np.asarray(Image.open(f"{folder}/{i}.png"), float) for folder in ("out", "kept"))
+        assert np.abs(found[:, :23] - frame[:, :23]).max() <= 1
+        assert np.abs(found[:, 25:] - frame[:, 25:]).mean() > 5
+        both = [np.uint8(x) for x in (frame, found, kept)]
+        chroma = [np.asarray(Image.fromarray(x).convert("YCbCr"), float)[..., 1:] for x in both]
+        assert np.abs(chroma[2] - chroma[0]).mean() < 0.5 * np.abs(chroma[1] - chroma[0]).mean()
 
 
 def test_a_clip_keeps_its_size_rate_times_and_sound(clip, tiny_model, capsys):
@@ -151,7 +168,7 @@ def test_sigterm_stops_and_a_second_signal_ends_at_once(clip, capsys, monkeypatc
         ("clip.mp4 out.mp4 --batch -1", "--batch must be at least 0, not -1"),
         ("clip.mp4 out.mp4 --size -1", "--size must lie between 0 and 2^31, not -1"),
         ("clip.mp4 out.mp4 --size 1", "out.mp4 would be 1x1 pixels"),
-        ("clip.mp4 out.mp4 --style-weights 1 2", "1 styles need as many --style-weights, not 2"),
+        ("clip.mp4 out.mp4 --style-weights 1 2 3", "1 styles need as many --style-weights, or 2 for 2 levels, not 3"),
         ("clip.mp4 out.mp4 --style-weights 0", "--style-weights must not be negative, nor all 0"),
         ("clip.mp4 out.mp4 --alpha 2", "--alpha must lie between 0 and 1, not 2"),
     ],

@@ -5,7 +5,7 @@ import numpy as np
 from conftest import picture
 from PIL import Image
 
-from uwct.colors import keep_chroma, match_colors
+from uwct.pipeline.colors import keep_chroma, match_colors
 
 A, B = picture(40, 50, 1), picture(40, 50, 2)
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import get_type_hints
 
 import jax
 import numpy as np
@@ -25,11 +26,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import uwct
-from uwct import bounds, compat, images, strips, tiling
-from uwct.cli import augment, convert, encoding, evaluate, grid, inspect, regions, style, stylize, textures
-from uwct.cli.look import Look
+from uwct import bounds, images, strips
+from uwct.cli import augment, convert, evaluate, grid, inspect, style, stylize, texture
+from uwct.cli import styles as style_options
 from uwct.convert.collection import open_sources
 from uwct.model import Model, load, save
+from uwct.pipeline import compat, windows
+from uwct.pipeline import whole as walker
 
 TRIES = int(os.environ.get("UWCT_FUZZ", "0"))
 
@@ -239,12 +242,21 @@ NAMES += [
 ]
 COMMANDS = {
     stylize: ["--content", "photo.jpg", "--style", "a.png"],
+    texture: ["--style", "a.png", "--shape", "9", "5"],
     grid: ["--contents", "photo.jpg", "--styles", "a.png"],
     evaluate: ["--contents", ".", "--styles", "."],
     augment: [".", "out", "--styles", "."],
     convert: ["a.png", "--output", "out.safetensors"],
     inspect: [],
 }
+
+
+def names_of(arguments):
+    """The names of all options of a dataclass, of those that it is composed of too."""
+    found = []
+    for name, kind in get_type_hints(arguments).items():
+        found += names_of(kind) if dataclasses.is_dataclass(kind) else [name]
+    return found
 
 
 @st.composite
@@ -254,8 +266,7 @@ def words(draw):
     value = st.sampled_from(NUMBERS + NAMES) | st.text(st.characters(exclude_characters="/\0"), max_size=4)
     if command is style:
         return command, [draw(st.sampled_from(["save", "mix", "info", "none"])), *draw(st.lists(value, max_size=4))]
-    fields = dataclasses.fields(command.Arguments) + dataclasses.fields(Look)
-    options = [f"--{field.name.replace('_', '-')}" for field in fields if field.name not in ("look", "model")]
+    options = [f"--{name.replace('_', '-')}" for name in names_of(command.Arguments) if name != "model"] or ["--none"]
     chosen = draw(st.lists(st.tuples(st.sampled_from(options), st.lists(value, max_size=3)), max_size=4))
     model = (
         ["--model", draw(st.sampled_from(["tiny.safetensors"] * 8 + NAMES))]
@@ -277,16 +288,11 @@ def without_networks(folder, tiny_model, monkeypatch):
     def same(model, content, *rest, **how):
         return content
 
-    for module, name in (
-        (stylize, "stylize"),
-        (compat, "stylize"),
-        (regions, "stylize_regions"),
-        (tiling, "stylize"),
-        (grid, "stylize"),
-    ):
+    for module, name in ((walker, "painted"), (compat, "stylize"), (grid, "stylize")):
         monkeypatch.setattr(module, name, same)
-    monkeypatch.setattr(encoding, "encode_style", lambda *rest: found)
-    monkeypatch.setattr(textures, "synthesize", lambda model, styles, shape, *rest, **how: np.zeros((*shape, 3)))
+    monkeypatch.setattr(windows, "stages", lambda model, content, parts, settings, **how: [(1, content)])
+    monkeypatch.setattr(style_options, "encode_style", lambda *rest: found)
+    monkeypatch.setattr(texture, "synthesize", lambda model, styles, shape, *rest, **how: np.zeros((*shape, 3)))
     monkeypatch.setattr(augment, "augment", lambda key, model, batch, *rest, **how: batch)
     monkeypatch.setattr(evaluate, "evaluate", lambda arguments: arguments.look.resolve() and [])
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(Path("photo.jpg").read_bytes())))

@@ -9,7 +9,7 @@ from PIL import Image
 
 from uwct import images
 from uwct.cli.painter import Painter, Wish
-from uwct.colors import LUMA
+from uwct.pipeline.colors import LUMA
 
 PHOTO, STYLE = Path("photo.jpg"), Path("a.png")  # of the fixture `folder`
 

@@ -18,7 +18,7 @@ from PIL import Image
 
 from uwct import encode_style, load, save_style
 from uwct.cli import evaluate, measure, stylize, train
-from uwct.presets import PRESETS
+from uwct.pipeline.presets import PRESETS
 
 ROOT = Path(__file__).parents[1]
 # What makes the long commands short enough for a test, as README says beside them.

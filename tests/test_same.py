@@ -11,9 +11,9 @@ from conftest import picture
 from PIL import Image
 
 import uwct
-from uwct.augment import stack_styles
 from uwct.cli import stylize
-from uwct.video import stylize_frames
+from uwct.pipeline.frames import stylize_frames
+from uwct.pipeline.styles import stack_styles
 
 
 @pytest.fixture(scope="module")

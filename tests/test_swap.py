@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from conftest import picture
 
-from uwct.swap import stylize_by_patches, swap
-from uwct.transfer import stylize
+from uwct.pipeline.swap import swap
+from uwct.pipeline.whole import stylize
 
 
 def swapped(content, style):
@@ -40,7 +40,7 @@ def test_a_flat_style_is_finite(rng):
 
 def test_a_picture_in_its_own_style_is_its_reconstruction(tiny_model):
     photo = picture(32, 32, 1)
-    found = stylize_by_patches(tiny_model, photo, photo, (3, 1), (1.0, 0.0), shrinkage=0.1)
+    found = stylize(tiny_model, photo, photo, (3, 1), (1.0, 0.0), shrinkage=0.1, patches=True)
     features = tiny_model.encode(photo, 3)[-1]
     between = tiny_model.decode(features, 3)
     np.testing.assert_allclose(found, stylize(tiny_model, between, photo, (1,), 0.0), atol=2e-3)
@@ -49,11 +49,13 @@ def test_a_picture_in_its_own_style_is_its_reconstruction(tiny_model):
 @pytest.mark.parametrize("levels", [(3, 1), (3,)])
 def test_strength_0_is_no_style_and_the_size_is_kept(tiny_model, levels):
     photo, painting = picture(21, 33, 1), picture(30, 25, 2)
-    none = stylize_by_patches(tiny_model, photo, painting, levels, 0.0)
+    none = stylize(tiny_model, photo, painting, levels, 0.0, patches=True)
     np.testing.assert_allclose(none, stylize(tiny_model, photo, painting, levels, 0.0), atol=1e-4)
-    assert np.abs(stylize_by_patches(tiny_model, photo, painting, levels, 1.0) - none).max() > 0.05
+    assert np.abs(stylize(tiny_model, photo, painting, levels, 1.0, patches=True) - none).max() > 0.05
 
 
 def test_pictures_without_a_patch_are_refused(tiny_model):
     with pytest.raises(ValueError, match="patches are 3 features wide"):
-        stylize_by_patches(tiny_model, picture(8, 40), picture(40, 40), (4,))
+        stylize(tiny_model, picture(8, 40), picture(40, 40), (4,), patches=True)
+    with pytest.raises(ValueError, match="of one style picture, not of several"):
+        stylize(tiny_model, picture(40, 40), [picture(40, 40)] * 2, patches=True)

@@ -1,19 +1,22 @@
 """Universal style transfer by whitening and coloring transforms (Li et al., NIPS 2017), as pure functions in JAX."""
 
-from uwct.augment import augment
-from uwct.colors import keep_chroma, match_colors
 from uwct.model import load
-from uwct.regions import Region, stylize_regions, synthesize_between
+from uwct.pipeline.augment import augment
+from uwct.pipeline.colors import keep_chroma, match_colors
+from uwct.pipeline.frames import stylize_frames
+from uwct.pipeline.parts import Region, between
+from uwct.pipeline.style_files import load_style, save_style
+from uwct.pipeline.styles import encode_style, mix_styles
+from uwct.pipeline.textures import synthesize
+from uwct.pipeline.whole import stylize
 from uwct.statistics import merge, moments
-from uwct.styles import load_style, mix_styles, save_style
-from uwct.swap import stylize_by_patches
-from uwct.transfer import encode_style, stylize, synthesize
 from uwct.transforms import adain, color, monge, wct, whiten
 
 __all__ = [
     "Region",
     "adain",
     "augment",
+    "between",
     "color",
     "encode_style",
     "keep_chroma",
@@ -26,10 +29,8 @@ __all__ = [
     "monge",
     "save_style",
     "stylize",
-    "stylize_by_patches",
-    "stylize_regions",
+    "stylize_frames",
     "synthesize",
-    "synthesize_between",
     "wct",
     "whiten",
 ]

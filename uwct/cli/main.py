@@ -6,7 +6,8 @@ USAGE = """usage: uwct COMMAND [OPTIONS]
 
 Style transfer from any picture to any photo, without training per style.
 
-  uwct stylize   paint a photo in the manner of any picture, or make a texture of it
+  uwct stylize   paint a photo in the manner of any picture
+  uwct texture   make a texture of any picture, without a photo
   uwct web       do that on a page in the browser
   uwct style     keep styles as small files, and mix them
   uwct grid      lay results of many settings out in one picture
@@ -29,6 +30,8 @@ def main() -> None:
         from uwct.cli.stylize import main as run
     elif command == "style":
         from uwct.cli.style import main as run
+    elif command == "texture":
+        from uwct.cli.texture import main as run
     elif command == "grid":
         from uwct.cli.grid import main as run
     elif command == "web":

@@ -9,7 +9,6 @@ import hashlib
 import importlib.metadata
 import json
 import platform
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from uwct.files import append_line, read_lines
 
 NAME = "manifest.jsonl"
 # What changes nothing in a picture, or is recorded by its files.
-_LEFT_OUT = ("look", "content", "style", "output", "json", "resume", "max_megapixels")
+_LEFT_OUT = ("look", "styles", "regions", "networks", "content", "output", "json", "resume", "max_megapixels")
 
 
 class Manifest:
@@ -58,11 +57,14 @@ class Manifest:
         return {"file": path.name, "sha256": self._known[path]}
 
 
-def how(arguments: Arguments, others: Iterable[Path]) -> dict[str, Any]:
-    """What is recorded of a run of `uwct stylize`; `others` are the files that it reads beside contents and styles."""
+def how(arguments: Arguments) -> dict[str, Any]:
+    """What is recorded of a run of `uwct stylize`: its options, and the files that it reads beside the pictures."""
     options = {name: value for name, value in vars(arguments).items() if name not in _LEFT_OUT}
-    options |= dataclasses.asdict(arguments.look.resolve()) | {"dtype": dtype_for(arguments.dtype)}
-    files = {path.name: sha256(path) for path in (models.find_file(arguments.model), *others)}
+    for group in (arguments.styles, arguments.regions, arguments.networks):
+        options |= dataclasses.asdict(group)
+    del options["style"]
+    options |= dataclasses.asdict(arguments.look.resolve()) | {"dtype": dtype_for(arguments.networks.dtype)}
+    files = {path.name: sha256(path) for path in (models.find_file(arguments.networks.model), *arguments.others)}
     return {"options": options, "files": files, "versions": versions()}
 
 

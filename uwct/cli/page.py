@@ -11,7 +11,7 @@ from PIL import Image
 from uwct import images
 from uwct.cli.errors import FAULTS, sentence
 from uwct.cli.painter import KeepColors, Painter, Wish
-from uwct.presets import PRESETS
+from uwct.pipeline.presets import PRESETS
 
 MIXED = 4  # styles at once
 THUMBNAIL, PREVIEW = 240, 640  # long sides in pixels, of styles in the gallery, and of the photo that is painted over

@@ -3,19 +3,22 @@
 import dataclasses
 import functools
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import jax.numpy as jnp
 import numpy as np
-from PIL import Image
 
-from uwct import colors, images
-from uwct.cli.encoding import encode_file
+from uwct import images
+from uwct.cli.masks import resized
 from uwct.cli.sizes import check_memory
+from uwct.cli.styles import encode_file
 from uwct.model import Model
-from uwct.presets import TRANSFORMS, Preset
-from uwct.regions import Region, stylize_regions
-from uwct.transfer import Style, stylize
+from uwct.pipeline import colors
+from uwct.pipeline.parts import Region
+from uwct.pipeline.presets import TRANSFORMS, Preset
+from uwct.pipeline.styles import Style
+from uwct.pipeline.whole import stylize
+from uwct.statistics import Moments, moments
 
 KeepColors = Literal["luminance", "matched"]
 REST = Preset((), ())  # what the page leaves as all presets have it
@@ -58,23 +61,17 @@ class Painter:
         check(wish)
         picture = self.fitted(wish.photo)
         photo = jnp.asarray(picture.rgb)
-        matched = photo if wish.keep_colors == "matched" else None
+        matched = moments(photo) if wish.keep_colors == "matched" else None
         styles = [self._encoded(path) if matched is None else self._encode(path, matched) for path in wish.styles]
         weights = list(wish.styles.values())
         strengths = {level: alpha for level, alpha in sorted(wish.strengths.items(), reverse=True) if alpha}
         levels, alpha = tuple(strengths), tuple(strengths.values())
-        transform, shrinkage = TRANSFORMS[REST.transform], REST.shrinkage
-        if wish.painted is None or not wish.painted.any():
-            rgb = stylize(
-                self.model, photo, styles, levels, alpha, weights=weights, transform=transform, shrinkage=shrinkage
-            )
-        else:
-            # Bilinear, since Lanczos would ring beside an edge.
-            mask = Image.fromarray(wish.painted.astype(np.float32))
-            mask = mask.resize((photo.shape[1], photo.shape[0]), Image.Resampling.BILINEAR)
-            painted = jnp.clip(jnp.asarray(np.asarray(mask)), 0, 1)
-            region = Region(1 - painted if wish.keep_painted else painted, styles, weights, alpha)
-            rgb = stylize_regions(self.model, photo, [region], levels, transform=transform, shrinkage=shrinkage)
+        region = Region(None, styles, weights)
+        if wish.painted is not None and wish.painted.any():
+            painted = jnp.asarray(resized(wish.painted, (photo.shape[0], photo.shape[1])))
+            region = region.replace(mask=1 - painted if wish.keep_painted else painted)
+        how: dict[str, Any] = {"transform": TRANSFORMS[REST.transform], "shrinkage": REST.shrinkage}
+        rgb = stylize(self.model, photo, [region], levels, alpha, **how)
         if wish.keep_colors == "luminance":
             rgb = colors.keep_chroma(rgb, photo)
         return dataclasses.replace(picture, rgb=np.asarray(rgb))
@@ -87,8 +84,8 @@ class Painter:
         check_memory(path.name, "--size", *shape, self.model.config)
         return images.resize(picture, shape)
 
-    def _encode(self, path: Path, photo: jnp.ndarray | None = None) -> Style:
-        return encode_file(path, self.model, REST.style_size, photo=photo)
+    def _encode(self, path: Path, matched: Moments | None = None) -> Style:
+        return encode_file(path, self.model, REST.style_size, colors=matched)
 
 
 def check(wish: Wish) -> None:

@@ -12,21 +12,24 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import tyro
 from tqdm import tqdm
 
 from uwct import clips, images
 from uwct.cli.cache import start_quickly
-from uwct.cli.dtypes import dtype_for
-from uwct.cli.encoding import encode_file
 from uwct.cli.errors import one_sentence
-from uwct.cli.look import NUMBERS, Look
+from uwct.cli.look import Look
+from uwct.cli.masks import Regions, read_mask
+from uwct.cli.networks import Networks
 from uwct.cli.sizes import bytes_per_pixel, check_memory, check_size, free_memory, read
-from uwct.model import Model, load
-from uwct.presets import TRANSFORMS
-from uwct.transfer import Style
-from uwct.video import stylize_frames
+from uwct.cli.styles import Styles, encode_file, plain_style
+from uwct.model import Model
+from uwct.pipeline.colors import keep_chroma
+from uwct.pipeline.frames import stylize_frames
+from uwct.pipeline.parts import Region
+from uwct.pipeline.presets import TRANSFORMS, Preset
 
 HELP = """Paint a video in the manner of any picture.
 
@@ -56,10 +59,11 @@ class Arguments:
     output: Annotated[Place, tyro.conf.arg(name="out", metavar="OUT")]
     """The video to write: .mp4, .mov, .m4v, .mkv or .webm; for a folder of frames a folder, made if need be."""
     look: Annotated[Look, tyro.conf.arg(name="")]
-    style: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FILE [FILE ...]")]
-    """The style: any picture, or a style file (.safetensors; see uwct style). Several are mixed."""
-    style_weights: Annotated[tuple[float, ...], tyro.conf.arg(metavar=NUMBERS)] = ()
-    """Each style's share in the mixture, one number a style, normalised to sum 1; equal by default."""
+    styles: Annotated[Styles, tyro.conf.arg(name="")]
+    regions: Annotated[Regions, tyro.conf.arg(name="")]
+    networks: Annotated[Networks, tyro.conf.arg(name="")]
+    keep_colors: Annotated[Literal["luminance"] | None, tyro.conf.arg(metavar="{luminance}")] = None
+    """Keep the video's colors: take only light and dark from the stylized frames."""
     temporal: float = 0.9
     """How steady the look is, from 0 (each frame on its own) to less than 1: how much the frames before count."""
     size: int = 0
@@ -67,10 +71,6 @@ class Arguments:
     batch: int = 0
     """How many frames to compute at once at most, which changes the speed, not the result; 0 stands for 1 on a CPU, 8
     elsewhere."""
-    model: str = "vgg16"
-    """The networks: vgg16 or small (faster), which come with this program, or a model file that train.py wrote."""
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """What the networks compute in; "auto" takes bfloat16 where this device is fast with it, else float32."""
 
 
 def main(argv: list[str] | None = None, prog: str = "uwct video") -> None:
@@ -89,19 +89,20 @@ def main(argv: list[str] | None = None, prog: str = "uwct video") -> None:
 
 def check(arguments: Arguments) -> None:
     """Raises ValueError or OSError for arguments that do not make sense."""
-    source, output, weights = arguments.source, arguments.output, arguments.style_weights
-    arguments.look.resolve()
-    if not arguments.style:
+    source, output, paths = arguments.source, arguments.output, arguments.styles.paths
+    look = arguments.look.resolve()
+    if not paths and not arguments.regions.region and look.transform != "whiten":
         raise ValueError("--style needs at least one picture")
+    for path in paths:
+        if path.is_dir():
+            raise IsADirectoryError(f"{path} is a folder; a video takes style pictures and style files")
+    arguments.styles.check(len(look.levels))
+    arguments.regions.check(bool(paths))
     if not 0 <= arguments.temporal < 1:
         raise ValueError(f"--temporal must be at least 0 and less than 1, not {arguments.temporal:g}")
     if arguments.batch < 0:
         raise ValueError(f"--batch must be at least 0, not {arguments.batch}")
     check_size("--size", arguments.size)
-    if weights and len(weights) != len(arguments.style):
-        raise ValueError(f"{len(arguments.style)} styles need as many --style-weights, not {len(weights)}")
-    if weights and (min(weights) < 0 or not 0 < sum(weights) < np.inf):
-        raise ValueError(f"--style-weights must not be negative, nor all 0, not {list(weights)}")
     if not source.exists():
         raise FileNotFoundError(f"there is no video {source}")
     if source.resolve() == output.resolve():
@@ -193,37 +194,51 @@ class Painter:
     """All that frames are stylized with."""
 
     model: Model
-    styles: list[Style]
+    wanted: list[Region]
+    chroma: bool
     options: dict[str, Any]
 
     @classmethod
     def of(cls, arguments: Arguments, shape: tuple[int, int]) -> "Painter":
         """Of the arguments, for frames of (height, width); raises ValueError or OSError for what does not fit."""
-        look, model = arguments.look.resolve(), load(arguments.model, dtype=dtype_for(arguments.dtype))
-        model.check_levels(look.levels)
+        look = arguments.look.resolve()
+        model = arguments.networks.load(look.levels)
         check_memory(str(arguments.source), "--size", *shape, model.config)
         batch = arguments.batch or (1 if jax.default_backend() == "cpu" else 8)
         fitting = int(free_memory() / (shape[0] * shape[1] * bytes_per_pixel(model.config)))
-        styles = [encode_file(path, model, look.style_size) for path in arguments.style]
         options = {
             "levels": look.levels,
             "alpha": look.alpha,
             "temporal": arguments.temporal,
             "batch": max(1, min(batch, fitting)),
-            "weights": arguments.style_weights or None,
             "transform": TRANSFORMS[look.transform],
             "shrinkage": look.shrinkage,
         }
-        return cls(model, styles, options)
+        return cls(model, regions_of(arguments, look, model, shape), arguments.keep_colors is not None, options)
 
     def paint(self, frames: Iterable[tuple[np.ndarray, Ticket]]) -> Iterator[tuple[np.ndarray, Ticket]]:
         """Each frame stylized, with what came beside it."""
-        tickets: deque[Ticket] = deque()
+        waiting: deque[tuple[np.ndarray, Ticket]] = deque()
 
         def alone() -> Iterator[np.ndarray]:
             for frame, ticket in frames:
-                tickets.append(ticket)
+                waiting.append((frame, ticket))
                 yield frame
 
-        for rgb in stylize_frames(self.model, alone(), self.styles, **self.options):
-            yield rgb, tickets.popleft()
+        for rgb in stylize_frames(self.model, alone(), self.wanted, **self.options):
+            frame, ticket = waiting.popleft()
+            yield np.asarray(keep_chroma(jnp.asarray(rgb), jnp.asarray(frame))) if self.chroma else rgb, ticket
+
+
+def regions_of(arguments: Arguments, look: Preset, model: Model, shape: tuple[int, int]) -> list[Region]:
+    """What is asked of which part of frames of (height, width): masks lie over all of them."""
+    regions = []
+    for files, factor in zip(arguments.regions.files, arguments.regions.factors, strict=True):
+        styles = [encode_file(path, model, look.style_size) for path in files.styles]
+        mask = jnp.asarray(read_mask(files.mask, shape, files.color))
+        alpha = [factor * alpha for alpha in look.alpha]
+        regions.append(Region(mask, styles, files.weights if styles else None, alpha))
+    styles = arguments.styles.encode(arguments.styles.paths, model, look.style_size)
+    if look.transform == "whiten" and not styles:
+        styles = [plain_style(model)]
+    return [*regions, Region(None, styles, arguments.styles.mixtures())]

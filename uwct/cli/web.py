@@ -9,17 +9,16 @@ import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
 from uwct import images
 from uwct.cli.cache import start_quickly
-from uwct.cli.dtypes import dtype_for
 from uwct.cli.errors import one_sentence
+from uwct.cli.networks import Networks
 from uwct.cli.painter import Painter
 from uwct.cli.sizes import check_size
-from uwct.model import load
 
 HELP = """Open a page in the browser: a photo from a file or the camera, styles from a gallery, sliders, a brush for the
 parts that are to stay as they are, and the picture to download.
@@ -36,10 +35,9 @@ Examples:
 class Arguments:
     """What the command was asked to do; the words under each field are its help."""
 
+    networks: Annotated[Networks, tyro.conf.arg(name="")]
     styles: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
     """A folder of pictures to choose styles from; others can be added on the page."""
-    model: str = "vgg16"
-    """The networks: vgg16 or small (faster), which come with this program, or a model file."""
     size: int = 512
     """The largest long side of results in pixels; 0 keeps the photo's size."""
     host: str = "127.0.0.1"
@@ -47,8 +45,6 @@ class Arguments:
     can use the page."""
     port: int = 7860
     """The port to listen at, 1 to 65535."""
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """What the networks compute in; "auto" takes bfloat16 where this device is fast with it, else float32."""
 
 
 def main(argv: list[str] | None = None, prog: str = "uwct web") -> None:
@@ -81,7 +77,7 @@ def check_address(host: str, port: int) -> None:
 def serve(arguments: Arguments) -> None:
     """Serves the page until it is interrupted."""
     styles = images.pictures_in(arguments.styles) if arguments.styles else []
-    painter = Painter(load(arguments.model, dtype=dtype_for(arguments.dtype)), arguments.size)
+    painter = Painter(arguments.networks.load(), arguments.size)
     check_address(arguments.host, arguments.port)
     with tempfile.TemporaryDirectory(prefix="uwct-") as cache, suppress(KeyboardInterrupt):
         signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -11,18 +11,21 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array, lax
 
+from uwct.affine import Affine
 from uwct.layers import Pooling
 from uwct.model import Model
-from uwct.statistics import Moments, moments
+from uwct.pipeline.level import Settings
+from uwct.pipeline.parts import resolve
+from uwct.pipeline.whole import painted
+from uwct.statistics import Moments
 from uwct.transforms import wct
 
 
 @dataclasses.dataclass(frozen=True)
 class Convention:
-    """How a project computes.
+    """How a project computes; called with the moments of content and style, the transform that it makes of them.
 
     Attributes:
       pooling: whether an odd last row or column is dropped ("floor") or pooled by itself ("ceil").
@@ -37,6 +40,9 @@ class Convention:
     def __post_init__(self) -> None:
         if self.pooling not in ("floor", "ceil") or self.divisor not in ("n-1", "n") or not self.tolerance >= 0:
             raise ValueError(f'pooling is "floor" or "ceil", divisor "n-1" or "n", tolerance not negative, not {self}')
+
+    def __call__(self, content: Moments, style: Moments) -> Affine:
+        return wct(truncate(content, self), truncate(style, self))
 
 
 def stylize(
@@ -58,19 +64,11 @@ def stylize(
     for picture in (content, style):
         if jnp.ndim(picture) != 3 or min(jnp.shape(picture)[:2]) < 2 ** (max(levels) - 1):
             raise ValueError(f"level {max(levels)} pools a picture of shape {jnp.shape(picture)} away")
-    picture, painting = (jnp.asarray(x, jnp.float32) for x in (content, style))
-    for level in levels:
-        with jax.enable_x64(True), jax.default_matmul_precision("highest"):
-            picture = _level(model, picture, painting, np.float64(alpha), level=level, convention=convention)
-    return picture
-
-
-def _level(model: Model, picture: Array, style: Array, alpha: float, *, level: int, convention: Convention) -> Array:
-    features, target = (
-        model.encode(x, level, pooling=convention.pooling)[-1].astype(jnp.float64) for x in (picture, style)
-    )
-    affine = wct(*(truncate(moments(x), convention) for x in (features, target)))
-    return model.decode(affine.blend(alpha).apply(features).astype(jnp.float32), level)
+    pooling = convention.pooling
+    settings = Settings(tuple(levels), transform=convention, precision="float64", pooling=pooling)
+    with jax.default_matmul_precision("highest"):
+        parts = resolve(model, jnp.asarray(style), levels, alpha, precision="float64", pooling=pooling)
+        return painted(model, jnp.asarray(content, jnp.float32), parts, settings)
 
 
 def truncate(m: Moments, convention: Convention) -> Moments:

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from conftest import picture
 
-from uwct import encode_style, moments, stylize
-from uwct.video import colors_of, is_cut, smooth, stylize_batch, stylize_frames
+from uwct import Region, encode_style, moments, stylize
+from uwct.pipeline.frames import colors_of, is_cut, smooth, stylize_batch, stylize_frames
+from uwct.pipeline.level import Settings
+from uwct.pipeline.parts import resolve
 
 STYLE = picture(32, 32, 9)
 SCENE = picture(32, 60, 1)
@@ -84,13 +86,30 @@ def test_what_comes_and_goes_leaves_the_rest_steadier(tiny_model):
 
 
 def test_a_batch_is_pure_and_works_under_jit(tiny_model):
-    style = [encode_style(tiny_model, jnp.asarray(STYLE))]
-    paint = partial(stylize_batch, weights=jnp.ones((1, 1)), levels=(1,), alphas=jnp.asarray([0.7]), temporal=0.9)
+    parts = resolve(tiny_model, jnp.asarray(STYLE), (1,), 0.7)
+    paint = partial(stylize_batch, past=None, settings=Settings((1,)), temporal=0.9)
     frames = jnp.asarray(np.stack(PAN[:3]))
-    expected, past = paint(tiny_model, frames, style, None)
-    found, found_past = jax.jit(paint)(tiny_model, frames, style, None)
+    expected, past = paint(tiny_model, frames, parts)
+    found, found_past = jax.jit(paint)(tiny_model, frames, parts)
     np.testing.assert_allclose(found, expected, atol=1e-2)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-2, atol=1e-2), found_past, past)
+
+
+def test_parts_lie_over_every_frame(tiny_model):
+    """Without memory every frame is a picture by itself; with it, each part has a past of its own."""
+    height, width = PAN[0].shape[:2]
+    mask = np.float32(np.broadcast_to(np.arange(width) < width // 2, (height, width)))
+    other = encode_style(tiny_model, jnp.asarray(picture(20, 20, 3)))
+    regions = [Region(mask, STYLE), Region(None, other, alpha=0.3)]
+    found = np.stack(list(stylize_frames(tiny_model, PAN, regions, LEVELS, ALPHA, temporal=0, batch=2, shrinkage=0.1)))
+    for frame, result in zip(PAN, found, strict=True):
+        np.testing.assert_allclose(result, stylize(tiny_model, frame, regions, LEVELS, ALPHA, shrinkage=0.1), atol=2e-3)
+    steady = np.stack(list(stylize_frames(tiny_model, PAN, regions, LEVELS, ALPHA, temporal=0.9, shrinkage=0.1)))
+    assert np.abs(steady[1:] - found[1:]).max() > 0.01
+    kept = np.stack(list(stylize_frames(tiny_model, PAN, [Region(mask, STYLE)], LEVELS, ALPHA)))
+    np.testing.assert_allclose(kept[:, :, width // 2 :], np.stack(PAN)[:, :, width // 2 :], atol=1e-6)
+    with pytest.raises(ValueError, match="a mask must have the frames' shape"):
+        list(stylize_frames(tiny_model, PAN, [Region(mask[1:], STYLE)]))
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,11 @@ from conftest import picture
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from uwct import tiling, transfer
+from uwct import Region
 from uwct.canvas import Canvas
+from uwct.pipeline import whole, windows
+from uwct.pipeline.level import Settings
+from uwct.pipeline.parts import resolve
 from uwct.transforms import adain, monge, wct
 
 STYLE = picture(40, 56, 9)
@@ -22,7 +25,7 @@ def on_canvas(folder, pixels):
 
 
 def tiled(model, folder, pixels, *args, **kwargs):
-    return tiling.stylize(model, on_canvas(folder, pixels), *args, folder=folder, **kwargs).read(slice(None))
+    return windows.stylize(model, on_canvas(folder, pixels), *args, folder=folder, **kwargs).read(slice(None))
 
 
 @settings(max_examples=8)
@@ -35,9 +38,9 @@ def test_every_size_and_window_gives_the_whole_pictures_result(
 ):
     folder = tmp_path_factory.mktemp("tiles")
     pixels = picture(height, width, seed=height)
-    window = 2 * max(tiling.halos(tiny_model, level)[1] for level in levels) + 8 * extra
+    window = 2 * max(windows.halos(tiny_model, level)[1] for level in levels) + 8 * extra
     how = {"transform": monge, "shrinkage": 0.1, "precision": "float64"}
-    expected = transfer.stylize(tiny_model, pixels, STYLE, levels, 0.7, **how)
+    expected = whole.stylize(tiny_model, pixels, STYLE, levels, 0.7, **how)
     found = tiled(tiny_model, folder, pixels, STYLE, levels, 0.7, window=window, **how)
     assert found.shape == expected.shape
     assert np.abs(found - expected).max() < 1e-3
@@ -51,7 +54,7 @@ def test_all_levels_mixtures_and_several_devices(tiny_model, tmp_path, transform
     weights = [[0.3, 0.7]] * 2 + [[0.5, 0.5]] * 3
     how = {"weights": weights, "transform": transform, "shrinkage": 0.05, "precision": precision}
     alphas = [0.3, 0.5, 0.7, 0.9, 1.0]
-    expected = transfer.stylize(tiny_model, pixels, styles, (5, 4, 3, 2, 1), alphas, **how)
+    expected = whole.stylize(tiny_model, pixels, styles, (5, 4, 3, 2, 1), alphas, **how)
     calls = []
     found = tiled(
         tiny_model, tmp_path, pixels, styles, (5, 4, 3, 2, 1), alphas, window=288,
@@ -63,6 +66,35 @@ def test_all_levels_mixtures_and_several_devices(tiny_model, tmp_path, transform
     assert total > 2 * 5
 
 
+@pytest.mark.parametrize("rest", [None, picture(30, 30, 8)])
+def test_parts_with_soft_masks_of_their_own(tiny_model, tmp_path, rest):
+    pixels, across = picture(205, 331, 4), np.linspace(0, 1, 331, dtype=np.float32)
+    masks = [np.broadcast_to(across**2, (205, 331)), np.broadcast_to(1 - across, (205, 331))]
+    how = {"transform": monge, "shrinkage": 0.1, "precision": "float64"}
+
+    def regions(masks):
+        parts = [Region(masks[0], [STYLE, picture(64, 64, 5)], [0.3, 0.7], [0.5, 0.9]), Region(masks[1])]
+        return [*parts, *([] if rest is None else [Region(None, rest)])]
+
+    expected = whole.stylize(tiny_model, pixels, regions(masks), (3, 1), 0.7, **how)
+    canvases = [Canvas.create(tmp_path / f"mask{i}.raw", (205, 331, 1)) for i in (0, 1)]
+    for canvas, mask in zip(canvases, masks, strict=True):
+        canvas.write(0, 0, mask[..., None])
+    found = tiled(tiny_model, tmp_path, pixels, regions(canvases), (3, 1), 0.7, window=160, **how)
+    assert np.abs(found - expected).max() < 1e-3
+    assert np.abs(found - pixels).max() > 0.1
+    short = Canvas.create(tmp_path / "short.raw", (204, 331, 1))
+    with pytest.raises(ValueError, match="a mask must have the content's shape"):
+        tiled(tiny_model, tmp_path, pixels, [Region(short, STYLE)], (1,))
+
+
+def test_patches_are_refused(tiny_model, tmp_path):
+    parts = resolve(tiny_model, STYLE, (2,), 1.0, patches=True)
+    canvas = on_canvas(tmp_path, picture(60, 60))
+    with pytest.raises(ValueError, match="over the whole picture, which windows never see"):
+        next(windows.stages(tiny_model, canvas, parts, Settings((2,)), folder=tmp_path))
+
+
 def test_windows_smaller_than_their_halo_are_refused(tiny_model, tmp_path):
     with pytest.raises(ValueError, match="a window of 64 pixels is too small at level 5: it must exceed"):
         tiled(tiny_model, tmp_path, picture(300, 300), STYLE, (5,), window=64)
@@ -71,7 +103,7 @@ def test_windows_smaller_than_their_halo_are_refused(tiny_model, tmp_path):
 def test_halos_are_what_the_networks_see(tiny_model):
     """A change beyond the halo changes nothing in the tile, and one just inside it does."""
     for level in (1, 2, 3, 4):
-        encoder, both = tiling.halos(tiny_model, level)
+        encoder, both = windows.halos(tiny_model, level)
         x = picture(16, 256, 1)
 
         def through(x, level=level):

@@ -1,9 +1,10 @@
-"""Moving pictures: frame after frame in the manner of a style, without flicker.
+"""Walks over clips, frame after frame, without flicker.
 
 A frame's own moments change with whatever comes into view; a map made of them alone changes all colors of the frame
 with it, which is seen as flicker. Here the map of a frame is made of the moments of all frames of its scene so far,
-each counting `temporal` times as much as the one after it. The rest is `transfer`, whose contract holds: frames are
-float `[H, W, 3]` in [0, 1], results are float32 and not clipped.
+each counting `temporal` times as much as the one after it; so is that of every part.
+
+Contract: that of `whole`. Frames are float `[H, W, 3]` in [0, 1], results are float32 and not clipped.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,22 +17,11 @@ from flax import struct
 from jax import Array, lax
 
 from uwct.model import Model
-from uwct.statistics import Moments, merge, moments
-from uwct.transfer import (
-    COARSE_TO_FINE,
-    Style,
-    Transform,
-    Weights,
-    check_health,
-    check_picture,
-    check_strengths,
-    decode_mapped,
-    encode_styles,
-    finite,
-    level_map,
-    pad_to_stride,
-    pool,
-)
+from uwct.pipeline.level import COARSE_TO_FINE, Settings, Transform, apply, check_health, finite, gather, maps_of
+from uwct.pipeline.padding import pad_to_stride
+from uwct.pipeline.parts import Parts, Strength, Wanted, Weights, kept, resolve, shares_of
+from uwct.pipeline.styles import check_picture
+from uwct.statistics import Moments, merge
 from uwct.transforms import wct
 
 THUMBNAIL = 32  # pixels a side of the frame whose colors are compared
@@ -44,19 +34,19 @@ class Past(struct.PyTreeNode):
 
     Attributes:
       colors: `[1024, 3]`, those of the last frame (see `colors_of`).
-      moments: one a level in the order of the levels, of the content of the scene so far.
+      moments: one a part, for each level in the order of the levels, of the content of the scene so far.
     """
 
     colors: Array
-    moments: tuple[Moments, ...]
+    moments: tuple[list[Moments], ...]
 
 
 def stylize_frames(
     model: Model,
     frames: Iterable[np.ndarray],
-    style: Style | Array | Sequence[Style | Array],
+    style: Wanted,
     levels: Sequence[int] = COARSE_TO_FINE,
-    alpha: float | Array | Sequence[float] = 0.6,
+    alpha: Strength = 0.6,
     *,
     temporal: float = 0.9,
     batch: int = 1,
@@ -68,18 +58,18 @@ def stylize_frames(
 
     Args:
       frames: `[H, W, 3]` each, all of one size, in their order.
+      style: as in `whole.stylize`; the masks of regions lie over every frame.
       temporal: in [0, 1), how much the frame before counts beside each frame; 0 treats every frame on its own.
       batch: how many frames are computed at once, which changes nothing but the speed.
-    The other arguments, and what is raised, are those of `transfer.stylize`; a frame of another size than the first is
-    a ValueError too.
+    The other arguments, and what is raised, are those of `whole.stylize`; a frame of another size than the first is a
+    ValueError too.
     """
     if not 0 <= temporal < 1:
         raise ValueError(f"temporal must be at least 0 and less than 1, not {temporal:g}")
     if batch < 1:
         raise ValueError(f"batch must be at least 1, not {batch}")
-    model.check_levels(tuple(levels))
-    styles = encode_styles(model, style)
-    shares, alphas = check_strengths(len(styles), weights, levels, alpha)
+    parts = resolve(model, style, levels, alpha, weights)
+    settings = Settings(tuple(levels), shrinkage, transform)
     past, source, shape = None, iter(frames), None
     while group := list(islice(source, batch)):
         for frame in group:
@@ -89,47 +79,40 @@ def stylize_frames(
         # The last batch is filled up, so that nothing is compiled for another number of frames.
         whole = jnp.asarray(np.stack(group + [group[-1]] * (batch - len(group))))
         check_picture(whole)
-        pictures, past = stylize_batch(
-            model, whole, styles, past, levels, alphas,
-            weights=shares, transform=transform, shrinkage=shrinkage, temporal=temporal,
-        )  # fmt: skip
+        pictures, past = stylize_batch(model, whole, parts, past, settings, temporal=temporal)
         yield from np.asarray(pictures)[: len(group)]
 
 
 def stylize_batch(
-    model: Model,
-    frames: Array,
-    styles: Sequence[Style],
-    past: Past | None,
-    levels: Sequence[int],
-    alphas: Array,
-    *,
-    weights: Array,
-    transform: Transform = wct,
-    shrinkage: float | Array = 0.0,
-    temporal: float | Array,
+    model: Model, frames: Array, parts: Parts, past: Past | None, settings: Settings, *, temporal: float | Array
 ) -> tuple[Array, Past]:
     """Successive frames `[N, H, W, 3]` of a clip after its past (None: these are its first): (pictures, new past).
 
-    Pure; `alphas` has one number a level, `weights` a row of them, one a style. Raises FloatingPointError as `stylize`
-    does.
+    Pure. Raises ValueError for a mask of another size, FloatingPointError as `whole.stylize` does.
     """
     height, width = frames.shape[-3:-1]
+    for mask in parts.masks:
+        if jnp.shape(mask) != (height, width):
+            raise ValueError(f"a mask must have the frames' shape {(height, width)}, not {jnp.shape(mask)}")
     colors = colors_of(frames)
     before = jnp.concatenate([past.colors[None] if past else colors[:1], colors[:-1]])
     keep = jnp.where(is_cut(before, colors), 0.0, temporal)
+    shares = shares_of([pad_to_stride(jnp.asarray(mask)[..., None])[0][..., 0] for mask in parts.masks])
     pictures, scene, health = frames, [], []
-    for i, level in enumerate(levels):
+    for number, level in enumerate(settings.levels):
         padded, pixels = pad_to_stride(pictures)
         features = model.encode(padded, level)[-1]
-        own = moments(features, pool(pixels, level))
-        smoothed = smooth(past.moments[i] if past else jax.tree.map(lambda x: x[0], own), own, keep)
-        targets = [style.moments[level] for style in styles]
-        affine = level_map(smoothed, targets, weights[i], alphas[i], shrinkage, transform=transform)
-        pictures = decode_mapped(model, affine, features, level)[:, :height, :width, :].astype(jnp.float32)
+        own = gather(features, shares, pixels, level, settings.precision)
+        start = past.moments[number] if past else jax.tree.map(lambda x: x[0], own)
+        smoothed = [smooth(a, b, keep) for a, b in zip(start, own, strict=True)]
+        maps, healthy = maps_of(smoothed, parts.all, number, settings)
+        pictures = apply(model, features, maps, shares, level)[:, :height, :width, :]
         scene.append(jax.tree.map(lambda x: x[-1], smoothed))
-        health.append((level, (*finite(targets, smoothed, affine), *finite(pictures))))
-    check_health(health)
+        health.append((level, (*healthy, *finite(pictures))))
+    for level, healthy in health:
+        check_health(level, healthy)
+    share = kept(parts, parts.masks)
+    pictures = pictures if share is None else pictures + share[..., None] * (frames - pictures)
     return pictures, Past(colors[-1], tuple(scene))
 
 

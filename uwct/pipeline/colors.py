@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from uwct.statistics import moments
+from uwct.statistics import Moments, moments
 from uwct.transforms import wct
 
 LUMA = (0.299, 0.587, 0.114)  # of RGB, by ITU-R BT.601: the Y of YIQ
@@ -25,10 +25,11 @@ def keep_chroma(stylized: Array, content: Array) -> Array:
 
 
 @jax.jit
-def match_colors(style: Array, content: Array) -> Array:
-    """`style` with the mean and covariance of the colors of `content`, another picture; clipped to [0, 1].
+def match_colors(style: Array, content: Array | Moments) -> Array:
+    """`style` with the mean and covariance of the colors of `content`, a picture or their moments; clipped to [0, 1].
 
     The linear map of Gatys et al., section 3.1, by symmetric roots ("image analogies"): it is whitening and coloring,
     of pixels instead of features.
     """
-    return jnp.clip(wct(moments(style), moments(content)).apply(style), 0, 1)
+    target = content if isinstance(content, Moments) else moments(content)
+    return jnp.clip(wct(moments(style), target).apply(style), 0, 1)

@@ -9,8 +9,11 @@ from hypothesis import strategies as st
 
 from uwct import adain, encode_style, moments, monge, stylize, synthesize
 from uwct.affine import Affine
+from uwct.pipeline.level import Settings, decode_mapped
+from uwct.pipeline.padding import pad_to_stride, pool
+from uwct.pipeline.parts import resolve
+from uwct.pipeline.whole import painted
 from uwct.statistics import shrink
-from uwct.transfer import decode_mapped, pad_to_stride, pool, stylize_level
 
 CONTENT, STYLE, OTHER = picture(32, 48, 1), picture(48, 32, 2), picture(32, 32, 3)
 
@@ -131,9 +134,10 @@ def test_decoding_mapped_features_is_mapping_then_decoding(tiny_model, rng, leve
 
 
 def test_the_content_is_whitened_once_for_all_styles(tiny_model):
-    styles = [encode_style(tiny_model, jnp.asarray(s)).moments[2] for s in (STYLE, OTHER, STYLE)]
-    level_2 = jax.jit(lambda *arguments: stylize_level(*arguments, level=2))
-    lowered = level_2.lower(tiny_model, jnp.asarray(CONTENT), styles, jnp.ones(3), jnp.float32(1))
+    styles = [encode_style(tiny_model, jnp.asarray(s)) for s in (STYLE, OTHER, STYLE)]
+    parts = resolve(tiny_model, styles, (2,), 1.0)
+    level_2 = jax.jit(lambda model, content, parts: painted(model, content, parts, Settings((2,))))
+    lowered = level_2.lower(tiny_model, jnp.asarray(CONTENT), parts)
     assert lowered.compile().as_text().count("syevd") == 1 + len(styles)
 
 

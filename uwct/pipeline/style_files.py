@@ -1,4 +1,4 @@
-"""Styles by themselves: mixed, and as files (safetensors), to use again and to share without the picture.
+"""Styles as files (safetensors), to use again and to share without the picture.
 
 The file holds `level4/mean` and the like, and in its metadata which encoder made it: moments of another encoder's
 features are meaningless, so that they are refused.
@@ -7,21 +7,17 @@ features are meaningless, so that they are refused.
 import hashlib
 import json
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
 
-from uwct.affine import mix
 from uwct.config import LEVELS
 from uwct.model import Model
+from uwct.pipeline.styles import Style
 from uwct.statistics import Moments
 from uwct.tensors import read_file, write_file
-from uwct.transfer import Style
-from uwct.transforms import color
 
 PARTS = ("weight", "mean", "scatter")
 
@@ -77,31 +73,6 @@ def load_style(path: str | os.PathLike[str], model: Model) -> Style:
             for level in model.config.encoded_levels
         }
     )
-
-
-def mix_styles(styles: Sequence[Style], weights: Sequence[float] | Array | None = None) -> Style:
-    """One style between several of the same model; weights, one a style, are normalised to sum 1 (default: equal).
-
-    Its mean is the mean of theirs, and the root of its covariance the mean of their roots, so that by `transforms.wct`
-    it paints as the mixture of them all. Raises ValueError for no styles, or weights that do not fit.
-    """
-    if not styles:
-        raise ValueError("at least one style is needed")
-    shares = jnp.ones(len(styles)) if weights is None else jnp.asarray(weights, jnp.float32)
-    return Style(
-        {
-            level: _mixed_moments([style.moments[level] for style in styles], shares)
-            for level in sorted(styles[0].moments)
-        }
-    )
-
-
-def _mixed_moments(parts: list[Moments], weights: Array) -> Moments:
-    """Of covariance R R, R being the mean of the parts' roots; as if of as many pixels as the parts have on average."""
-    coloring = mix([color(part) for part in parts], weights)
-    weight = (weights / weights.sum() * jnp.stack([part.weight for part in parts])).sum()
-    cov = jnp.matmul(coloring.matrix, coloring.matrix, precision=lax.Precision.HIGHEST)
-    return Moments(weight, coloring.bias, cov * jnp.maximum(weight - 1, 1))
 
 
 def is_style(path: Path) -> bool:

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from uwct.transfer import Transform
+from uwct.pipeline.level import Transform
 from uwct.transforms import adain, monge, wct, whitened
 
 TRANSFORMS: dict[str, Transform] = {"wct": wct, "adain": adain, "monge": monge, "whiten": whitened}

@@ -2,19 +2,20 @@
 
 Statistics carry how a style looks on the whole; patches carry its shapes. Both pictures' features are whitened first,
 so that no direction outweighs the others in the comparison, and what was swapped takes on the style's statistics (the
-"style decorator" of Avatar-Net: Sheng et al., CVPR 2018, over the style swap of Chen and Schmidt, 2016).
+"style decorator" of Avatar-Net: Sheng et al., CVPR 2018, over the style swap of Chen and Schmidt, 2016). A feature's
+patch is compared with all of the style's, and patches overlap: this needs a picture whole.
 """
-
-from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
 from uwct.model import Model
-from uwct.statistics import moments, shrink
-from uwct.transfer import COARSE_TO_FINE, Transform, check_picture, check_strengths, pad_to_stride, pool, stylize
-from uwct.transforms import color, wct, whiten
+from uwct.pipeline.level import Settings
+from uwct.pipeline.padding import pad_to_stride, pool
+from uwct.pipeline.parts import Part
+from uwct.statistics import Moments, moments, shrink
+from uwct.transforms import color, whiten
 
 SIDE = 3  # of a patch, in features
 
@@ -58,36 +59,19 @@ def _overlaid(patches: Array) -> Array:
     return sum(terms[1:], terms[0])
 
 
-def stylize_by_patches(
-    model: Model,
-    content: Array,
-    style: Array,
-    levels: Sequence[int] = COARSE_TO_FINE,
-    alpha: float | Array | Sequence[float] = 0.6,
-    *,
-    transform: Transform = wct,
-    shrinkage: float | Array = 0.0,
-) -> Array:
-    """`transfer.stylize` of a content `[H, W, 3]` by a style picture `[h, w, 3]`, with style swap at the first level.
+def swapped(model: Model, part: Part, content: Moments, settings: Settings, features: Array) -> Array:
+    """Features `[h, w, C]` at the first level, of which the part's alpha gives way to patches of its pattern.
 
-    The other levels transform statistics alone, as `stylize` does. Returns `[H, W, 3]`, not clipped. Raises ValueError
-    for pictures of fewer than 3 features a side at the first level, and what `stylize` raises.
+    `content` are the moments of the part, by which they are whitened. Raises ValueError for a batch, or for pictures of
+    fewer than 3 features a side.
     """
-    check_picture(content)
-    check_picture(style)
-    model.check_levels(tuple(levels))
-    _, alphas = check_strengths(1, None, levels, alpha)
-    level, height, width = levels[0], content.shape[0], content.shape[1]
-    white, maps, plain = [], [], []
-    for picture in (content, style):
-        padded, weights = pad_to_stride(jnp.asarray(picture, jnp.float32))
-        features = model.encode(padded, level)[-1].astype(jnp.float32)
-        found = shrink(moments(features, pool(weights, level)), shrinkage)
-        white.append(whiten(found).apply(features))
-        maps.append(color(found))
-        plain.append(features)
-    mixed = alphas[0] * maps[1].apply(swap(*white)) + (1 - alphas[0]) * plain[0]
-    picture = model.decode(mixed, level)[:height, :width].astype(jnp.float32)
-    if len(levels) == 1:
-        return picture
-    return stylize(model, picture, style, levels[1:], alphas[1:], transform=transform, shrinkage=shrinkage)
+    if features.ndim > 3:
+        raise ValueError(f"patches are swapped in one picture [H, W, 3], not in a batch of features {features.shape}")
+    level, alpha = settings.levels[0], part.alphas[0]
+    assert part.pattern is not None
+    padded, weights = pad_to_stride(part.pattern)
+    pattern = model.encode(padded, level)[-1].astype(jnp.float32)
+    features = features.astype(jnp.float32)
+    own, style = (shrink(m, settings.shrinkage) for m in (content, moments(pattern, pool(weights, level))))
+    chosen = swap(whiten(own).apply(features), whiten(style).apply(pattern))
+    return alpha * color(style).apply(chosen) + (1 - alpha) * features

@@ -1,0 +1,24 @@
+"""The options that say which networks compute, shared by the commands that stylize."""
+
+import dataclasses
+from typing import Literal
+
+from uwct.cli.dtypes import dtype_for
+from uwct.model import Model, load
+
+
+@dataclasses.dataclass(frozen=True)
+class Networks:
+    """A model, and what it computes in; the words under each field are its help."""
+
+    model: str = "vgg16"
+    """The networks: vgg16 or small (faster), which come with this program, or a model file that train.py wrote."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """What the networks compute in; 16 bits are faster on GPUs, TPUs and some CPUs, at a small loss of accuracy: "auto"
+    takes bfloat16 where this device is fast with it, else float32."""
+
+    def load(self, levels: tuple[int, ...] = ()) -> Model:
+        """The model; raises ValueError for a level that it cannot decode, or what `model.load` raises."""
+        model = load(self.model, dtype=dtype_for(self.dtype))
+        model.check_levels(levels)
+        return model

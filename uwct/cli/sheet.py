@@ -1,0 +1,152 @@
+"""A photo while it is painted: whole in memory, or in windows on disk. Commands see no difference."""
+
+import dataclasses
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import reduce
+from pathlib import Path
+from typing import Any, Protocol
+
+import jax.numpy as jnp
+import numpy as np
+from tqdm import tqdm
+
+from uwct import images, strips
+from uwct.canvas import Canvas
+from uwct.cli.masks import RegionFiles, read_mask
+from uwct.cli.sizes import sized, window_for
+from uwct.files import hidden_prefix
+from uwct.model import Model
+from uwct.pipeline import whole, windows
+from uwct.pipeline.colors import keep_chroma
+from uwct.pipeline.level import Settings, check_health
+from uwct.pipeline.parts import Parts
+from uwct.statistics import Moments, merge, moments
+
+# Called with a level and the picture after it, in the form that the sheet has them.
+After = Callable[[int, Any], None]
+
+
+class Sheet(Protocol):
+    """What is painted on."""
+
+    before: str  # the size of the photo, for people, and of what becomes of it
+    after: str
+
+    def mask(self, files: RegionFiles) -> Any:
+        """A region's mask, resized to the photo."""
+
+    def colors(self) -> Moments:
+        """The moments of the photo's colors."""
+
+    def paint(self, parts: Parts, settings: Settings, after: After | None = None) -> Any:
+        """The picture after the last level, which `write` takes; `after` is called after each."""
+
+    def write(self, path: Path, picture: Any, parts: Parts, *, chroma: bool = False) -> None:
+        """Writes a picture to a file, with the photo's pixels where parts keep them, and its chroma if asked for."""
+
+
+class Whole:
+    """A photo in memory."""
+
+    def __init__(self, model: Model, path: Path, long_side: int) -> None:
+        picture, self._resized = sized(path, "--size", long_side, model.config)
+        self._model, self._photo = model, jnp.asarray(self._resized.rgb)
+        self.before, self.after = picture.size, self._resized.size
+
+    def mask(self, files: RegionFiles) -> Any:
+        return jnp.asarray(read_mask(files.mask, (self._photo.shape[0], self._photo.shape[1]), files.color))
+
+    def colors(self) -> Moments:
+        return moments(self._photo)
+
+    def paint(self, parts: Parts, settings: Settings, after: After | None = None) -> Any:
+        if after is None:
+            return whole.painted(self._model, self._photo, parts, settings)
+        picture = self._photo
+        for level, output, health in whole.stages(self._model, self._photo, parts, settings):
+            check_health(level, health)
+            picture = output
+            after(level, picture)
+        return picture
+
+    def write(self, path: Path, picture: Any, parts: Parts, *, chroma: bool = False) -> None:
+        rgb = whole.finished(picture, self._photo, parts)
+        rgb = keep_chroma(rgb, self._photo) if chroma else rgb
+        images.write(path, dataclasses.replace(self._resized, rgb=np.asarray(rgb)))
+
+
+class Windowed:
+    """A photo on disk, of which a window at a time is in memory; its files lie in a folder."""
+
+    def __init__(self, model: Model, picture: strips.LargePicture, before: str, folder: Path, window: int) -> None:
+        self._model, self._picture, self._folder, self._window = model, picture, folder, window
+        self.before, self.after = before, picture.size
+        self._masks = 0
+
+    def mask(self, files: RegionFiles) -> Any:
+        height, width, _ = self._picture.rgb.shape
+        canvas = Canvas.create(self._folder / f"mask{self._masks}.raw", (height, width, 1))
+        canvas.write(0, 0, read_mask(files.mask, (height, width), files.color)[..., None])
+        self._masks += 1
+        return canvas
+
+    def colors(self) -> Moments:
+        rows = range(0, self._picture.rgb.shape[0], windows.ROWS)
+        return reduce(merge, (moments(self._picture.rgb.read(slice(top, top + windows.ROWS))) for top in rows))
+
+    def paint(self, parts: Parts, settings: Settings, after: After | None = None) -> Any:
+        picture, content = self._picture.rgb, self._picture.rgb
+        with tqdm(unit="window", leave=False) as bar:
+
+            def progress(done: int, total: int) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
+
+            how: dict[str, Any] = {"folder": self._folder, "window": self._window, "progress": progress}
+            for level, output in windows.stages(self._model, content, parts, settings, **how):
+                picture = output
+                if after:
+                    after(level, picture)
+        return picture
+
+    def write(self, path: Path, picture: Any, parts: Parts, *, chroma: bool = False) -> None:
+        rgb = windows.finished(picture, self._picture.rgb, parts, self._folder / "finished.raw")
+        if chroma:
+
+            def kept(rgb: np.ndarray, photo: np.ndarray) -> np.ndarray:
+                return np.asarray(keep_chroma(jnp.asarray(rgb), jnp.asarray(photo)))
+
+            rgb = windows.pointwise(kept, self._folder / "chroma.raw", rgb, self._picture.rgb)
+        strips.write(path, dataclasses.replace(self._picture, rgb=rgb), self._folder)
+
+
+@contextmanager
+def laid_out(model: Model, content: Path, output: Path, long_side: int, tile: str, further: int) -> Iterator[Sheet]:
+    """The photo of a file at a long side in pixels (0: its own), as --tile says; what lies on disk goes in the end.
+
+    Intermediate pictures lie in a hidden folder beside the output; `further` bytes a pixel are needed beside those of
+    the levels. Raises what `sizes.sized`, `strips.read` and `windows.stages` raise, OSError also when the disk is too
+    small.
+    """
+    window = window_for(content, long_side, tile, model.config)
+    if not window:
+        yield Whole(model, content, long_side)
+        return
+    images.check_folder(output.parent)
+    found = strips.shape(content)
+    if found is None:
+        images.shape(content)  # says what is wrong with the file, if anything
+        raise ValueError(f"{content} cannot be done in windows: its format is none of JPEG, PNG, WebP, TIFF and GIF")
+    height, width = images.fitted(found, long_side)
+    images.check_shape(output, (height, width))
+    needed, free = (40 + further) * height * width, shutil.disk_usage(output.parent).free
+    if needed > free:
+        raise OSError(
+            f"{output} needs {needed / 2**30:.1f} GiB on the disk meanwhile, of which {free / 2**30:.1f} are free"
+        )
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=hidden_prefix(output)) as name:
+        picture = strips.read(content, Path(name), long_side)
+        yield Windowed(model, picture, f"{found[1]}x{found[0]}", Path(name), window)

@@ -1,0 +1,45 @@
+"""Pictures of any size for networks that halve it: padded to multiples of the stride, with weights that say so.
+
+Contract: pictures are `[..., H, W, C]`, weights `[..., H, W]`; a pixel in the padding has weight 0.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from uwct.config import LEVELS
+from uwct.vgg import stride
+
+# Pictures are padded to multiples of what one pixel of relu5_1 covers, at every level, so that levels, and pictures of
+# nearly one size, share what is compiled.
+STRIDE = stride(LEVELS[-1])
+
+
+@jax.jit
+def pad_to_stride(picture: Array) -> tuple[Array, Array | None]:
+    """Pads `[..., H, W, C]` by reflection, below and to the right, to multiples of `STRIDE`.
+
+    Also gives the weights `[..., H', W']` of the padded picture's pixels, 1 inside and 0 in the padding; None if none
+    was needed.
+    """
+    height, width = picture.shape[-3:-1]
+    bottom, right = -height % STRIDE, -width % STRIDE
+    if not bottom and not right:
+        return picture, None
+    border = [(0, 0)] * (picture.ndim - 3) + [(0, bottom), (0, right)]
+    return (
+        jnp.pad(picture, [*border, (0, 0)], mode="reflect"),
+        jnp.pad(jnp.ones(picture.shape[:-1], jnp.float32), border),
+    )
+
+
+@partial(jax.jit, static_argnames="level")
+def pool(weights: Array | None, level: int) -> Array | None:
+    """Averages pixel weights `[..., H, W]` over each feature of a level: `[..., H / stride, W / stride]`."""
+    if weights is None:
+        return None
+    s = stride(level)
+    *batch, h, w = weights.shape
+    return weights.reshape(*batch, h // s, s, w // s, s).mean((-3, -1))

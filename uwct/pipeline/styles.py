@@ -1,0 +1,124 @@
+"""Styles: what is kept of a painting is its moments at every level, and nothing else."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jax import Array, lax
+
+from uwct.affine import mix
+from uwct.layers import Pooling
+from uwct.model import Model
+from uwct.pipeline.padding import pad_to_stride, pool
+from uwct.statistics import Moments, moments
+from uwct.transforms import color
+
+Precision = Literal["float32", "float64"]
+
+
+class Style(struct.PyTreeNode):
+    """All that is kept of a style picture: its moments at every level, `{1: Moments, ..., 5: Moments}`."""
+
+    moments: dict[int, Moments]
+
+
+def encode_style(
+    model: Model,
+    picture: Array,
+    mask: Array | None = None,
+    *,
+    precision: Precision = "float32",
+    pooling: Pooling | None = None,
+) -> Style:
+    """The style of `picture[H, W, 3]`: the moments of relu1_1 to relu5_1, from one pass of the encoder.
+
+    With a mask `[H, W]` in [0, 1], only where it is 1. `pooling` says what becomes of odd rows and columns, instead of
+    padding them (see compat.py). Raises ValueError for a mask of another shape.
+    """
+    check_picture(picture)
+    if jnp.ndim(picture) != 3:
+        raise ValueError(f"a style is one picture [H, W, 3], not an array of shape {jnp.shape(picture)}")
+    with computing_in(precision):
+        picture = jnp.asarray(picture, jnp.float32)
+        if pooling:
+            features = model.encode_all(picture, pooling=pooling)
+            return Style({level: moments(exact(x, precision)) for level, x in features.items()})
+        padded, weights = pad_to_stride(picture)
+        if mask is not None:
+            shape = picture.shape[:2]
+            if jnp.shape(mask) != shape:
+                raise ValueError(f"a mask must have the picture's shape {shape}, not {jnp.shape(mask)}")
+            border = [(0, padded.shape[axis] - shape[axis]) for axis in (0, 1)]
+            weights = jnp.pad(jnp.asarray(mask, jnp.float32), border)
+        features = model.encode_all(padded)
+        return Style({level: moments(exact(x, precision), pool(weights, level)) for level, x in features.items()})
+
+
+def encode_styles(
+    model: Model,
+    style: Style | Array | Sequence[Style | Array],
+    *,
+    precision: Precision = "float32",
+    pooling: Pooling | None = None,
+) -> list[Style]:
+    """One or several styles or style pictures as a list of styles; raises ValueError for none."""
+    given = style if isinstance(style, Sequence) else [style]
+    if not given:
+        raise ValueError("at least one style is needed")
+    how: dict[str, Any] = {"precision": precision, "pooling": pooling}
+    return [s if isinstance(s, Style) else encode_style(model, s, **how) for s in given]
+
+
+def mix_styles(styles: Sequence[Style], weights: Sequence[float] | Array | None = None) -> Style:
+    """One style between several of the same model; weights, one a style, are normalised to sum 1 (default: equal).
+
+    Its mean is the mean of theirs, and the root of its covariance the mean of their roots, so that by `transforms.wct`
+    it paints as the mixture of them all. Raises ValueError for no styles, or weights that do not fit.
+    """
+    if not styles:
+        raise ValueError("at least one style is needed")
+    shares = jnp.ones(len(styles)) if weights is None else jnp.asarray(weights, jnp.float32)
+    return Style(
+        {
+            level: _mixed_moments([style.moments[level] for style in styles], shares)
+            for level in sorted(styles[0].moments)
+        }
+    )
+
+
+def _mixed_moments(parts: list[Moments], weights: Array) -> Moments:
+    """Of covariance R R, R being the mean of the parts' roots; as if of as many pixels as the parts have on average."""
+    coloring = mix([color(part) for part in parts], weights)
+    weight = (weights / weights.sum() * jnp.stack([part.weight for part in parts])).sum()
+    cov = jnp.matmul(coloring.matrix, coloring.matrix, precision=lax.Precision.HIGHEST)
+    return Moments(weight, coloring.bias, cov * jnp.maximum(weight - 1, 1))
+
+
+def stack_styles(styles: Sequence[Style]) -> Style:
+    """Styles of one model as one, whose moments have a leading axis of styles; raises ValueError for none."""
+    if not styles:
+        raise ValueError("at least one style is needed")
+    stack: Style = jax.tree.map(lambda *parts: jnp.stack(parts), *styles)
+    return stack
+
+
+def check_picture(picture: Array) -> None:
+    """Raises ValueError for what is not a picture or a batch of pictures."""
+    shape, dtype = jnp.shape(picture), jnp.result_type(picture)
+    if len(shape) < 3 or shape[-1] != 3 or 0 in shape or not jnp.issubdtype(dtype, jnp.floating):
+        raise ValueError(f"a picture must be a float array [..., H, W, 3] in [0, 1], not {dtype}{list(shape)}")
+
+
+def computing_in(precision: Precision) -> AbstractContextManager[Any]:
+    """A context in which arrays of that precision can be made; raises ValueError for another."""
+    if precision not in ("float32", "float64"):
+        raise ValueError(f'precision must be "float32" or "float64", not {precision!r}')
+    return jax.enable_x64(True) if precision == "float64" else nullcontext()
+
+
+def exact(features: Array, precision: Precision) -> Array:
+    """Features in float64 if that is asked for; float32 statistics take any."""
+    return features.astype(jnp.float64) if precision == "float64" else features

@@ -1,0 +1,133 @@
+"""Walks over pictures that fit in memory: one, or a batch, each on its own.
+
+Contract: pictures are float `[..., H, W, 3]`, RGB in [0, 1], of any height and width; leading axes are a batch.
+Results have the content's shape and float32, and are not clipped: values may leave [0, 1] a little. All functions are
+pure in `model.params` and work under `jit`, `vmap` and `grad`; what is compiled once serves all calls of a shape.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+import jax.numpy as jnp
+from jax import Array
+
+from uwct.layers import Padding
+from uwct.model import Model
+from uwct.pipeline.level import (
+    COARSE_TO_FINE,
+    Health,
+    Map,
+    Settings,
+    Transform,
+    apply,
+    check_health,
+    finite,
+    gather,
+    maps_of,
+)
+from uwct.pipeline.padding import pad_to_stride
+from uwct.pipeline.parts import Parts, Strength, Wanted, Weights, kept, resolve, shares_of
+from uwct.pipeline.styles import Precision, check_picture, computing_in
+from uwct.pipeline.swap import swapped
+from uwct.transforms import wct
+from uwct.vgg import stride
+
+
+def stylize(
+    model: Model,
+    content: Array,
+    style: Wanted,
+    levels: Sequence[int] = COARSE_TO_FINE,
+    alpha: Strength = 0.6,
+    *,
+    weights: Weights | None = None,
+    transform: Transform = wct,
+    shrinkage: float | Array = 0.0,
+    precision: Precision = "float32",
+    padding: Padding = "reflect",
+    patches: bool = False,
+) -> Array:
+    """Gives a content the style of one or several pictures (Li et al. 2017, section 3.3), or of one a part.
+
+    At each level in turn: encode, transform the features' statistics to the style's, blend with the features as they
+    were, decode; the result is the next level's content. Each part has statistics of its own; one of too few pixels for
+    a covariance takes on its style's mean only. Parts without a style keep the content's own pixels, which no network
+    has decoded.
+
+    Args:
+      model: encoder and decoders.
+      content: `[..., H, W, 3]`; a batch's pictures are treated each on its own.
+      style: a style, a style picture `[H, W, 3]`, a list of them, which are mixed, or a list of regions.
+      levels: the levels to run, in this order.
+      alpha: strength in [0, 1], one for all levels or one a level; 0 still encodes and decodes.
+      weights: one a style, or a row of them for each level, normalised to sum 1; equal if not given.
+      transform: `wct`, `adain`, `monge`, or any function from two `Moments` to an `Affine`.
+      shrinkage: how far all covariances are drawn towards a multiple of I first, in [0, 1] (see `statistics.shrink`);
+        0 is the paper, more keeps plain surfaces plain.
+      precision: of statistics, eigendecomposition and map, "float32" or "float64"; networks compute in `model.dtype`.
+      padding: what the networks see beyond the border, "reflect" or "wrap"; with "wrap" the result can be laid out as
+        tiles without seams, and its sides must be multiples of 2^(level-1).
+      patches: whether the first level takes patches of the one style picture instead of its statistics (see swap.py).
+
+    Raises:
+      ValueError: a level that the model cannot decode, or arguments whose numbers or shapes do not fit.
+      FloatingPointError: a level whose features or eigendecomposition are not finite (not checked under `jit`).
+    """
+    check_picture(content)
+    parts = resolve(model, style, levels, alpha, weights, patches=patches, precision=precision)
+    settings = Settings(tuple(levels), shrinkage, transform, precision, padding)
+    content = jnp.asarray(content, jnp.float32)
+    return finished(painted(model, content, parts, settings), content, parts)
+
+
+def painted(model: Model, content: Array, parts: Parts, settings: Settings) -> Array:
+    """The picture after the last of `stages`; raises FloatingPointError for a level that is not finite."""
+    picture, seen = content, []
+    for level, output, health in stages(model, content, parts, settings):
+        picture = output
+        seen.append((level, health))
+    for level, health in seen:  # all at the end, so that the device never waits for the host
+        check_health(level, health)
+    return picture
+
+
+def stages(model: Model, content: Array, parts: Parts, settings: Settings) -> Iterator[tuple[int, Array, Health]]:
+    """After each level: (level, picture, its health), parts that keep their pixels decoded along (see `finished`)."""
+    for mask in parts.masks:
+        if jnp.shape(mask) != content.shape[-3:-1]:
+            raise ValueError(f"a mask must have the content's shape {content.shape[-3:-1]}, not {jnp.shape(mask)}")
+    picture = content
+    for number, level in enumerate(settings.levels):
+        with computing_in(settings.precision):
+            picture, health = _level(model, picture, parts, number, settings)
+        yield level, picture, health
+
+
+def _level(model: Model, picture: Array, parts: Parts, number: int, settings: Settings) -> tuple[Array, Health]:
+    level, padding, (height, width) = settings.levels[number], settings.padding, picture.shape[-3:-1]
+    padded, pixels, masks = picture, None, parts.masks
+    if padding == "wrap" and (height % stride(level) or width % stride(level)):
+        raise ValueError(f"without seams at level {level}, sides must be multiples of {stride(level)} pixels")
+    if padding == "reflect" and not settings.pooling:
+        padded, pixels = pad_to_stride(picture)
+        masks = [pad_to_stride(jnp.asarray(mask)[..., None])[0][..., 0] for mask in masks]
+    features = model.encode(padded, level, padding=padding, pooling=settings.pooling or "floor")[-1]
+    shares = shares_of(masks)
+    gathered = gather(features, shares, pixels, level, settings.precision)
+    affines, health = maps_of(gathered, parts.all, number, settings)
+    maps: list[Map] = [*affines]
+    if number == 0:
+        maps = [
+            affine if part.pattern is None else partial(swapped, model, part, content, settings)
+            for affine, part, content in zip(affines, parts.all, gathered, strict=True)
+        ]
+    output = apply(model, features, maps, shares, level, padding)
+    if not settings.pooling:
+        output = output[..., :height, :width, :]
+    return output, (*health, *finite(output))
+
+
+def finished(picture: Array, content: Array, parts: Parts) -> Array:
+    """A stylized picture with the content's own pixels where parts keep them."""
+    share = kept(parts, parts.masks)
+    return picture if share is None else picture + share[..., None] * (content - picture)
