@@ -19,12 +19,12 @@ import jax
 import numpy as np
 import tyro
 
-from uwct import data, training
-from uwct import model as models
-from uwct.config import TrainConfig
-from uwct.parallel import Devices
-from uwct.photographs import open_source
-from uwct.reconstruction import Fixed, reconstruction_loss
+from uwct.networks import model as models
+from uwct.training import data, stepping
+from uwct.training.config import TrainConfig
+from uwct.training.parallel import Devices
+from uwct.training.photographs import open_source
+from uwct.training.reconstruction import Fixed, reconstruction_loss
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,8 +80,8 @@ def beside(arguments: Arguments) -> None:
     loss = partial(reconstruction_loss, level=arguments.level)
 
     def steps(batches: Iterator[jax.Array]) -> Iterator[Any]:
-        state = devices.replicate(training.init_state(decoder, config))
-        run = training.run(state, Fixed(model), batches, loss=loss, config=config, devices=devices)
+        state = devices.replicate(stepping.init_state(decoder, config))
+        run = stepping.run(state, Fixed(model), batches, loss=loss, config=config, devices=devices)
         return (jax.block_until_ready(metrics) for _, metrics in run)
 
     fed = data.on_device(pipeline(arguments, threads=4), devices.split)

@@ -21,9 +21,9 @@ import psutil
 import tyro
 
 import uwct
-from uwct import images
 from uwct.cli.dtypes import dtype_for
-from uwct.layers import conv_layer
+from uwct.networks.layers import conv_layer
+from uwct.pictures import images
 from uwct.pipeline.padding import STRIDE
 
 

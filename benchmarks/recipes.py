@@ -19,13 +19,13 @@ import numpy as np
 import tyro
 from matplotlib.figure import Figure
 
-from uwct import data, training
-from uwct import model as models
-from uwct.config import RECIPES, TrainConfig
-from uwct.evaluation import load_judge
-from uwct.parallel import Devices
-from uwct.photographs import open_source
-from uwct.reconstruction import Fixed, reconstruction_loss, reconstruction_metrics
+from uwct.judge.evaluation import load_judge
+from uwct.networks import model as models
+from uwct.training import data, stepping
+from uwct.training.config import RECIPES, TrainConfig
+from uwct.training.parallel import Devices
+from uwct.training.photographs import open_source
+from uwct.training.reconstruction import Fixed, reconstruction_loss, reconstruction_metrics
 
 TESTS = 10  # a run
 
@@ -64,10 +64,10 @@ def steps(config: TrainConfig, arguments: Arguments, model: models.Model) -> Any
     sizes = {"batch": config.batch, "crop": config.crop, "seed": config.seed}
     batches = data.on_device(data.train_batches(reader, **sizes), devices.split)
     decoder = models.init_decoder(jax.random.key(config.seed), model.config, arguments.level)
-    state = devices.replicate(training.init_state(decoder, config))
+    state = devices.replicate(stepping.init_state(decoder, config))
     loss = partial(reconstruction_loss, level=arguments.level)
     fixed = Fixed(model.replace(dtype=config.dtype))
-    return training.run(state, fixed, batches, loss=loss, config=config, devices=devices)
+    return stepping.run(state, fixed, batches, loss=loss, config=config, devices=devices)
 
 
 def curve(config: TrainConfig, arguments: Arguments, model: models.Model) -> list[tuple[float, dict[str, float]]]:
@@ -76,8 +76,8 @@ def curve(config: TrainConfig, arguments: Arguments, model: models.Model) -> lis
     metrics_of = jax.jit(partial(reconstruction_metrics, level=arguments.level))
     fixed = Fixed(model, judge=load_judge("alexnet"))
 
-    def test_of(decoder: Any, pictures: np.ndarray) -> training.Metrics:
-        return metrics_of(decoder, fixed, training.to_float(pictures))
+    def test_of(decoder: Any, pictures: np.ndarray) -> stepping.Metrics:
+        return metrics_of(decoder, fixed, stepping.to_float(pictures))
 
     reader = data.Reader(open_source(arguments.test), arguments.test_count)
     points: list[tuple[float, dict[str, float]]] = []
@@ -87,7 +87,7 @@ def curve(config: TrainConfig, arguments: Arguments, model: models.Model) -> lis
             jax.block_until_ready(state)
             trained += time.perf_counter() - begin
             batches = data.evaluation_batches(reader, batch=8, crop=arguments.test_crop)
-            test = training.evaluate(partial(test_of, state.result), batches)
+            test = stepping.evaluate(partial(test_of, state.result), batches)
             points.append((trained, {"steps": number, **test}))
             begin = time.perf_counter()
     return points

@@ -91,7 +91,7 @@ def run_child(name: str, size: int, side: str) -> dict[str, Any]:
 
 def measure(arguments: Arguments, name: str, size: int, side: str) -> dict[str, Any]:
     """The first picture, a new shape, the next pictures, and memory."""
-    from uwct import images
+    from uwct.pictures import images
 
     def pixels(path: Path, wider: int = 0) -> np.ndarray:
         return images.resize(images.read(path), (size, size + wider)).rgb
@@ -134,7 +134,7 @@ def load(name: str, dtype: str) -> Any:
 
     import uwct
     from uwct.cli.dtypes import dtype_for
-    from uwct.model import backbone, init_decoder
+    from uwct.networks.model import backbone, init_decoder
 
     if name != "full":
         return uwct.load(name, dtype=dtype_for(dtype))
@@ -160,7 +160,7 @@ def torch_pipeline(model: Any, *, compiled: bool, levels: Sequence[int] = LEVELS
     import torch
     import torch.nn.functional as F
 
-    from uwct.vgg import encoder_layers
+    from uwct.networks.vgg import encoder_layers
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.set_grad_enabled(False)

@@ -127,7 +127,7 @@ def watch(pid: int) -> Callable[[], int]:
 def torch_whole(model: str, picture: str, style: str, levels: list[int]) -> None:
     """One picture through the PyTorch pipeline, from file to file."""
     from benchmarks.stylize import load, torch_pipeline
-    from uwct import images
+    from uwct.pictures import images
 
     stylize, _ = torch_pipeline(load(model, "float32"), compiled=False, levels=levels)
     content = images.read(picture).rgb

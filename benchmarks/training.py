@@ -22,12 +22,13 @@ import torch
 import torch.nn.functional as F
 import tyro
 
-from uwct import model as models
-from uwct import training
-from uwct.config import LEVELS, ModelConfig, TrainConfig
-from uwct.parallel import Devices
-from uwct.reconstruction import Fixed, reconstruction_loss
-from uwct.vgg import encoder_layers
+from uwct.networks import model as models
+from uwct.networks.config import LEVELS, ModelConfig
+from uwct.networks.vgg import encoder_layers
+from uwct.training import stepping
+from uwct.training.config import TrainConfig
+from uwct.training.parallel import Devices
+from uwct.training.reconstruction import Fixed, reconstruction_loss
 
 ON_GPU = jax.default_backend() != "cpu"
 
@@ -92,9 +93,9 @@ def our_step(model: models.Model, level: int, arguments: Arguments, pictures: np
     """Our step, ready to run: Adam, on one device, compiled; it waits for its result."""
     config = TrainConfig(steps=1000, batch=arguments.batch, crop=arguments.crop, dtype=arguments.dtype)
     devices = Devices(jax.local_devices()[:1])
-    step = training.parallel_step(partial(reconstruction_loss, level=level), config, devices)
+    step = stepping.parallel_step(partial(reconstruction_loss, level=level), config, devices)
     decoder = models.init_decoder(jax.random.key(0), model.config, level)
-    state, batch = devices.replicate((training.init_state(decoder, config), pictures[None]))
+    state, batch = devices.replicate((stepping.init_state(decoder, config), pictures[None]))
     fixed = devices.replicate(Fixed(model.replace(dtype=arguments.dtype)))
 
     def run() -> None:

@@ -19,7 +19,7 @@ import numpy as np
 import tyro
 
 import uwct
-from uwct import images
+from uwct.pictures import images
 from uwct.pipeline.frames import stylize_frames
 from uwct.pipeline.presets import PRESETS, TRANSFORMS
 

@@ -18,7 +18,7 @@ import tyro
 from jax import Array
 
 import uwct
-from uwct import images
+from uwct.pictures import images
 from uwct.pipeline.styles import stack_styles
 
 

@@ -21,7 +21,7 @@ from foreign import T7, decoder, encoder, t7
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
-from uwct.tensors import read_file
+from uwct.networks.tensors import read_file
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "inputs.md"
 INTRODUCTION = """# What bad input gets

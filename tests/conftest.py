@@ -10,9 +10,9 @@ from hypothesis import settings
 from PIL import Image
 
 from uwct import encode_style, save_style
-from uwct.config import LEVELS, ModelConfig
-from uwct.model import Model, init_decoder, save
-from uwct.vgg import Encoder
+from uwct.networks.config import LEVELS, ModelConfig
+from uwct.networks.model import Model, init_decoder, save
+from uwct.networks.vgg import Encoder
 
 # The tests' pictures are small: compiling takes longer than computing. The processes that they start inherit it.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")

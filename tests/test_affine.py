@@ -3,8 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from uwct.affine import Affine, compose, fold, mix
-from uwct.layers import conv3x3
+from uwct.networks.layers import conv3x3
+from uwct.transforms.affine import Affine, compose, fold, mix
 
 
 def random_affine(rng, batch=(), channels=3):

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from test_training import CONFIG, PICTURES, train
 
-from uwct import autoencoder, training
-from uwct.evaluation import load_judge
-from uwct.perceptual import perceptual_loss
-from uwct.reconstruction import Fixed, reconstruction_loss, reconstruction_metrics
+from uwct.judge.evaluation import load_judge
+from uwct.training import autoencoder, stepping
+from uwct.training.perceptual import perceptual_loss
+from uwct.training.reconstruction import Fixed, reconstruction_loss, reconstruction_metrics
 
 X = jnp.float32(PICTURES) / 255
 UNITS = (2.0, 3.0, 5.0, 7.0, 11.0, 13.0)
@@ -105,7 +105,7 @@ def test_encoder_and_decoder_learn_and_what_is_fixed_does_not(own, critic):
     fixed = Fixed(own, critic)
     params = autoencoder.init(fixed, 2, iter([PICTURES] * autoencoder.MAP_BATCHES))
     loss = partial(autoencoder.autoencoder_loss, level=2, perceptual_weight=1.0, teacher_weight=0.3)
-    steps = train(training.init_state(params, config), fixed, loss=loss, config=config)
+    steps = train(stepping.init_state(params, config), fixed, loss=loss, config=config)
     first, last = steps[0][1], steps[-1][1]
     assert float(last["loss"]) < 0.5 * float(first["loss"])
     moved = steps[-1][0].result["encoder"]["conv1_1"]["kernel"] - own.params["encoder2"]["conv1_1"]["kernel"]

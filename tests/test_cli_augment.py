@@ -11,8 +11,8 @@ from conftest import picture
 from PIL import Image
 
 import uwct
-from uwct import images
 from uwct.cli import augment
+from uwct.pictures import images
 
 
 @pytest.fixture

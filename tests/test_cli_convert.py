@@ -14,8 +14,8 @@ from PIL import Image
 
 from uwct import load
 from uwct.cli import convert, fetch, inspect, main
-from uwct.config import vgg19
-from uwct.model import WEIGHTS
+from uwct.networks.config import vgg19
+from uwct.networks.model import WEIGHTS
 
 X = picture(32, 32)
 
@@ -195,7 +195,7 @@ def server_of(monkeypatch):
 
 
 def test_offline_the_sentence_says_how_to_bring_the_file(files, capsys, monkeypatch):
-    monkeypatch.setattr("uwct.fetch.TRIES", 1)
+    monkeypatch.setattr("uwct.convert.fetch.TRIES", 1)
     error = fails(capsys, fetch, "vgg19", "--url", "http://127.0.0.1:1/vgg19-dcbb9e9d.pth")
     assert "Connection refused; try again later, or bring the file yourself: uwct fetch vgg19 --file" in error
     assert "uwct fetch vgg19 brings it" in fails(capsys, inspect, "vgg19")

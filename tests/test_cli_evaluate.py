@@ -6,9 +6,9 @@ import pytest
 from PIL import Image
 
 import uwct
-from uwct import images
 from uwct.cli import evaluate
-from uwct.evaluation import content_distance, load_judge, statistics, style_distance
+from uwct.judge.evaluation import content_distance, load_judge, statistics, style_distance
+from uwct.pictures import images
 
 
 def test_evaluating_prints_a_table_and_draws_a_contact_sheet(folder, capsys, tiny_model):

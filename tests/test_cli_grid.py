@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from uwct import images
 from uwct.cli import grid, stylize
-from uwct.contact_sheet import FONT_SIZE, GAP
+from uwct.pictures import images
+from uwct.pictures.contact_sheet import FONT_SIZE, GAP
 
 LOOK = ["--model", "tiny.safetensors", "--levels", "2", "1", "--dtype", "float32", "--size", "33"]
 

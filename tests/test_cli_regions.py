@@ -12,9 +12,10 @@ import pytest
 from PIL import Image
 
 import uwct
-from uwct import Region, images
+from uwct import Region
 from uwct.cli import masks as mask_files
 from uwct.cli import stylize
+from uwct.pictures import images
 from uwct.pipeline.presets import PRESETS
 
 COMMON = ["--content", "photo.jpg", "--model", "tiny.safetensors", "--levels", "2", "1", "--dtype", "float32"]

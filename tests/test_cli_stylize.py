@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from uwct import images, transforms
+import uwct
 from uwct.cli import stylize, texture
 from uwct.cli.look import Look
-from uwct.model import load
+from uwct.networks.model import load
+from uwct.pictures import images
 from uwct.pipeline import whole
 from uwct.pipeline.presets import PRESETS
 
@@ -72,7 +73,7 @@ def test_weights_can_differ_from_level_to_level(folder):
     look = Look(levels=(3, 1)).resolve()
     expected = whole.stylize(
         load("tiny.safetensors"), photo, styles, look.levels, look.alpha, weights=[[1, 0], [0.25, 0.75]],
-        transform=transforms.monge, shrinkage=look.shrinkage,
+        transform=uwct.monge, shrinkage=look.shrinkage,
     )  # fmt: skip
     assert np.abs(np.asarray(Image.open("x.png"), float) - 255 * np.clip(expected, 0, 1)).max() < 1
 
@@ -88,7 +89,7 @@ def test_patches_are_taken_from_the_style_at_the_deepest_level(folder):
     run("--content", "photo.jpg", "--style", "a.png", "--patches", "--levels", "2", "1", *exact, "--output", "x.png")
     model, look = load("tiny.safetensors"), Look(levels=(2, 1)).resolve()
     photo, style = (images.read(name).rgb for name in ("photo.jpg", "a.png"))
-    how = {"transform": transforms.monge, "shrinkage": look.shrinkage}
+    how = {"transform": uwct.monge, "shrinkage": look.shrinkage}
     expected = whole.stylize(model, photo, style, look.levels, look.alpha, patches=True, **how)
     assert np.abs(np.asarray(Image.open("x.png"), float) - 255 * np.clip(expected, 0, 1)).max() < 1
 
@@ -314,7 +315,9 @@ def test_bad_input_gives_one_sentence_code_2_and_no_file(folder, capsys, name):
 
 
 def test_a_folder_that_cannot_be_written_is_named(folder, capsys, monkeypatch):
-    monkeypatch.setattr("uwct.images.os.access", lambda *_: False)  # the tests may run as root, who may write anywhere
+    monkeypatch.setattr(
+        "uwct.pictures.images.os.access", lambda *_: False
+    )  # the tests may run as root, who may write anywhere
     with pytest.raises(SystemExit) as end:
         run("--content", "photo.jpg", "--style", "a.png", "--output", "out.png")
     assert end.value.code == 2

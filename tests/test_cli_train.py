@@ -7,10 +7,10 @@ import pytest
 import test_photographs  # which defines the data set tiny_photographs
 from PIL import Image
 
-from uwct import recorder
 from uwct.cli import stylize, train
-from uwct.config import RECIPES
-from uwct.model import load, training_history
+from uwct.networks.model import load, training_history
+from uwct.training import recorder
+from uwct.training.config import RECIPES
 
 SMALL = ["--batch", "2", "--crop", "16", "--test-crop", "64", "--backbone", "tiny.safetensors"]
 SMALL += ["--decoder-width", "0.75"]
@@ -67,7 +67,7 @@ def test_training_on_a_data_set_of_tensorflow_datasets(folder):
 
 def test_distilling_writes_a_model_with_its_own_encoder_whose_decoders_train_on(folder, photographs, monkeypatch):
     narrow = ((4, 4), (4, 4), (6, 6, 6), (6, 6, 6), (6,))
-    from uwct.config import ModelConfig
+    from uwct.networks.config import ModelConfig
 
     monkeypatch.setattr("uwct.cli.tasks.distill.small", lambda: ModelConfig("small", narrow))
     data = ["--data", f"folder:{photographs}", "--test", f"folder:{photographs}", "--steps", "2", "--batch", "2"]
@@ -161,10 +161,10 @@ def test_bad_training_input_gives_one_sentence_and_code_2(folder, capsys, words,
 
 def test_measuring_writes_what_backbones_are_normalised_by(folder, photographs, monkeypatch):
     from uwct.cli import measure
-    from uwct.model import backbone
+    from uwct.networks.model import backbone
 
     measure.main(
         ["--data", f"folder:{photographs}", "--output", "vgg16_means.safetensors", "--count", "2", "--crop", "32"]
     )
-    monkeypatch.setattr("uwct.model.WEIGHTS", folder)
+    monkeypatch.setattr("uwct.networks.model.WEIGHTS", folder)
     assert all(variance > 0 for variance in backbone("vgg16").config.variances)

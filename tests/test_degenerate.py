@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 import uwct
-from uwct import model as models
+from uwct.networks import model as models
 from uwct.pipeline.presets import TRANSFORMS
 
 LEVELS = (5, 4, 3, 2, 1)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from test_training import CONFIG, PICTURES, train
 
-from uwct import distillation, training
-from uwct.config import LEVELS
-from uwct.model import Model
+from uwct.networks.config import LEVELS
+from uwct.networks.model import Model
+from uwct.training import distillation, stepping
 
 X = jnp.float32(PICTURES) / 255
 
@@ -69,7 +69,7 @@ def test_distilling_brings_the_student_nearer_and_leaves_the_teacher_alone(tiny_
     params = distillation.init_student(tiny_model, narrow)
     params |= distillation.init_decoders(jax.random.key(0), narrow)
     loss = partial(distillation.distillation_loss, config=narrow)
-    steps = train(training.init_state(params, config), tiny_model, loss=loss, config=config)
+    steps = train(stepping.init_state(params, config), tiny_model, loss=loss, config=config)
     first, last = steps[0][1], steps[-1][1]
     assert float(last["loss"]) < 0.5 * float(first["loss"])
     for judge in ("features", "teacher", "own"):

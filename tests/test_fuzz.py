@@ -26,11 +26,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import uwct
-from uwct import bounds, images, strips
 from uwct.cli import augment, convert, evaluate, grid, inspect, style, stylize, texture
 from uwct.cli import styles as style_options
 from uwct.convert.collection import open_sources
-from uwct.model import Model, load, save
+from uwct.networks.model import Model, load, save
+from uwct.pictures import bounds, images, strips
 from uwct.pipeline import compat, windows
 from uwct.pipeline import whole as walker
 
@@ -318,9 +318,12 @@ MEASURED = """
 import os, resource, sys
 from pathlib import Path
 import h5py, pyvips, torch
-from uwct import bounds, images, model, strips
+from uwct.pictures import bounds
+from uwct.pictures import images
+from uwct.networks import model
+from uwct.pictures import strips
 from uwct.convert import collection
-from uwct.tensors import read_file
+from uwct.networks.tensors import read_file
 
 def read(path):
     if path.suffix in (".pth", ".t7", ".h5"):

@@ -6,7 +6,7 @@ import pytest
 from conftest import picture
 from PIL import Image, ImageCms
 
-from uwct import images
+from uwct.pictures import images
 
 RGB = np.uint8(np.round(255 * picture(20, 30)))
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jax.test_util import check_grads
 
-from uwct import convolution_cpu
-from uwct.layers import conv3x3, conv_layer, max_pool, pad_border, upsample
+from uwct.networks import convolution_cpu
+from uwct.networks.layers import conv3x3, conv_layer, max_pool, pad_border, upsample
 
 
 @given(h=st.integers(1, 6), w=st.integers(1, 6), padding=st.sampled_from(["reflect", "wrap"]))

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jax.test_util import check_grads
 
-from uwct.linalg import inv_sqrtm, newton_schulz, sqrtm
+from uwct.transforms.linalg import inv_sqrtm, newton_schulz, sqrtm
 
 # The kept directions of these matrices have gaps that finite differences (step 1e-6) resolve.
 MATRICES = {
@@ -164,7 +164,7 @@ def test_the_cpu_decomposes_a_batch_one_matrix_after_another(mapped):
 def test_the_threads_of_lapack_are_told_to_rest_before_lapack_is_loaded() -> None:
     program = """
 import os, pathlib, jax, jax.numpy as jnp
-from uwct.linalg import sqrtm
+from uwct.transforms.linalg import sqrtm
 loaded = lambda: "cython_lapack" in pathlib.Path("/proc/self/maps").read_text()
 before = loaded(), os.environ.get("OPENBLAS_THREAD_TIMEOUT")
 traced = jax.jit(sqrtm).trace(jnp.eye(3))

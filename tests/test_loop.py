@@ -18,12 +18,12 @@ import pytest
 import test_training
 from PIL import Image
 
-from uwct.checkpoints import Checkpoints
 from uwct.cli import train
-from uwct.data import Reader, on_device, train_batches
-from uwct.model import load, save
-from uwct.parallel import Devices
-from uwct.photographs import PhotographFolder
+from uwct.networks.model import load, save
+from uwct.training.checkpoints import Checkpoints
+from uwct.training.data import Reader, on_device, train_batches
+from uwct.training.parallel import Devices
+from uwct.training.photographs import PhotographFolder
 
 ROOT = Path(__file__).parent.parent
 STEPS = 300

@@ -2,7 +2,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from uwct.losses import psnr, squared_error
+from uwct.training.losses import psnr, squared_error
 
 
 def test_squared_error_is_element_wise_and_float32(rng):

@@ -9,8 +9,8 @@ from conftest import TINY
 from safetensors.numpy import load_file, save_file
 
 from uwct import load
-from uwct.config import ModelConfig, vgg16
-from uwct.model import backbone, read_file, save, training_history
+from uwct.networks.config import ModelConfig, vgg16
+from uwct.networks.model import backbone, read_file, save, training_history
 
 
 def test_a_saved_model_loads_as_it_was(tiny_model, tmp_path):

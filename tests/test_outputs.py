@@ -13,8 +13,9 @@ import pytest
 from conftest import HEED_SIGINT, picture, unmeasured
 from PIL import Image
 
-from uwct import files, images
+from uwct import files
 from uwct.cli import stylize
+from uwct.pictures import images
 
 WORDS = ["--content", "photos", "--style", "a.png", "--levels", "1", "--output", "out", "--dtype", "float32"]
 WORDS += ["--model", "tiny.safetensors"]
@@ -26,9 +27,11 @@ WRITER = """
 import os, random, signal, sys, time
 from pathlib import Path
 import numpy as np
-from uwct import files, images, strips
-from uwct.canvas import Canvas
-from uwct.tensors import write_file
+from uwct import files
+from uwct.pictures import images
+from uwct.pictures import strips
+from uwct.pictures.canvas import Canvas
+from uwct.networks.tensors import write_file
 
 def variant(value):
     canvas = Canvas.create(Path(f"{value}.raw"), (200, 300, 3))
@@ -110,9 +113,10 @@ FULL = """
 import resource, sys
 from pathlib import Path
 import numpy as np
-from uwct import images, strips
-from uwct.canvas import Canvas
-from uwct.tensors import write_file
+from uwct.pictures import images
+from uwct.pictures import strips
+from uwct.pictures.canvas import Canvas
+from uwct.networks.tensors import write_file
 picture = images.Picture(np.random.default_rng(0).random((100, 100, 3), np.float32))
 canvas = Canvas.create(Path("canvas.raw"), (100, 100, 3))
 canvas.write(0, 0, picture.rgb)

@@ -7,8 +7,8 @@ import pytest
 from conftest import picture
 from PIL import Image
 
-from uwct import images
 from uwct.cli.painter import Painter, Wish
+from uwct.pictures import images
 from uwct.pipeline.colors import LUMA
 
 PHOTO, STYLE = Path("photo.jpg"), Path("a.png")  # of the fixture `folder`

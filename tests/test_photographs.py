@@ -9,7 +9,7 @@ import tensorflow_datasets as tfds
 from conftest import picture
 from PIL import Image
 
-from uwct.photographs import PhotographFolder, open_source
+from uwct.training.photographs import PhotographFolder, open_source
 
 
 class TinyPhotographs(tfds.core.GeneratorBasedBuilder):

@@ -7,8 +7,9 @@ from conftest import picture
 from PIL import Image
 from tensorboardX.proto import event_pb2
 
-from uwct import files, recorder, report
-from uwct.recorder import Recorder
+from uwct import files
+from uwct.training import recorder, report
+from uwct.training.recorder import Recorder
 
 
 def metrics(loss, skipped=0):

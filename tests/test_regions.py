@@ -9,7 +9,7 @@ from conftest import picture
 
 from uwct import Region, between, encode_style, stylize, synthesize
 from uwct.pipeline.parts import corner_shares, shares_of
-from uwct.transforms import monge
+from uwct.transforms.matching import monge
 
 CONTENT, STYLE, OTHER = picture(37, 45, 1), picture(40, 33, 2), picture(30, 30, 3)
 LEFT = np.float32(np.broadcast_to(np.arange(45) < 20, (37, 45)))

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reference import features, mean_cov
 
-from uwct.statistics import Moments, merge, moments, psum, shrink
+from uwct.transforms.statistics import Moments, merge, moments, psum, shrink
 
 
 def assert_moments_close(a: Moments, b: Moments, rtol: float = 1e-5) -> None:

@@ -5,8 +5,8 @@ import pytest
 from conftest import picture
 from PIL import Image, ImageCms
 
-from uwct import images, strips
-from uwct.canvas import Canvas
+from uwct.pictures import images, strips
+from uwct.pictures.canvas import Canvas
 
 RGB = np.uint8(255 * picture(300, 40))
 ALPHA = np.uint8(np.linspace(0, 255, 300 * 40).reshape(300, 40))

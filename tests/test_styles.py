@@ -11,8 +11,8 @@ from safetensors.numpy import load_file, save_file
 
 from uwct import encode_style, load_style, mix_styles, save_style, stylize
 from uwct.cli import stylize as command
-from uwct.model import save
-from uwct.tensors import read_file
+from uwct.networks.model import save
+from uwct.networks.tensors import read_file
 
 STYLE = picture(40, 33, 3)
 
@@ -101,7 +101,7 @@ def test_other_files_are_refused(saved, tiny_model, tmp_path):
 
 
 def test_the_command_takes_style_files(folder, tiny_model, capsys):
-    from uwct import images
+    from uwct.pictures import images
 
     how = ["--content", "photo.jpg", "--levels", "3", "1", "--model", "tiny.safetensors", "--dtype", "float32"]
     save_style(encode_style(tiny_model, jnp.asarray(images.read("a.png").rgb)), "a.safetensors", tiny_model)

@@ -8,23 +8,23 @@ import numpy as np
 import pytest
 from conftest import picture
 
-from uwct import training
-from uwct.bridge import bridge_loss, init_bridge, join
-from uwct.config import RECIPES, TrainConfig
-from uwct.evaluation import content_distance, load_judge
-from uwct.least_squares import solve_linear_decoder
-from uwct.model import init_decoder
-from uwct.optimizer import learning_rate, make_optimizer
-from uwct.parallel import Devices
-from uwct.reconstruction import Fixed, reconstruction_loss, reconstruction_metrics, warm_start
-from uwct.vgg import Decoder
+from uwct.judge.evaluation import content_distance, load_judge
+from uwct.networks.model import init_decoder
+from uwct.networks.vgg import Decoder
+from uwct.training import stepping
+from uwct.training.bridge import bridge_loss, init_bridge, join
+from uwct.training.config import RECIPES, TrainConfig
+from uwct.training.least_squares import solve_linear_decoder
+from uwct.training.optimizer import learning_rate, make_optimizer
+from uwct.training.parallel import Devices
+from uwct.training.reconstruction import Fixed, reconstruction_loss, reconstruction_metrics, warm_start
 
 CONFIG = TrainConfig(steps=10, batch=4, crop=16, learning_rate=1e-2, schedule="cosine", warmup=2, dtype="float32")
 PICTURES = np.uint8(255 * np.stack([picture(16, 16, seed) for seed in range(4)]))
 
 
 def fresh_state(model, level, config=CONFIG):
-    return training.init_state(init_decoder(jax.random.key(0), model.config, level), config)
+    return stepping.init_state(init_decoder(jax.random.key(0), model.config, level), config)
 
 
 def loss_of(level):
@@ -43,7 +43,7 @@ def train(state, model, pictures=PICTURES, *, loss, config=CONFIG, on=None):
     on = on or devices()
     batches = itertools.repeat(jax.device_put(pictures.reshape(len(on.local), -1, *pictures.shape[1:]), on.split))
     state = on.replicate(jax.tree.map(jnp.array, state))  # a copy: steps donate their state
-    return list(training.run(state, model, batches, loss=loss, config=config, devices=on))
+    return list(stepping.run(state, model, batches, loss=loss, config=config, devices=on))
 
 
 def test_the_loss_is_the_papers_with_each_term_over_its_variance(tiny_model):
@@ -112,10 +112,10 @@ def test_a_loss_that_is_not_finite_stops_with_the_step_named(tiny_model):
 
 def test_parameters_that_are_not_finite_are_never_saved(tiny_model):
     state = fresh_state(tiny_model, 1)
-    training.check_finite(state, 3)
+    stepping.check_finite(state, 3)
     state.params["conv1_1"]["bias"] += jnp.nan
     with pytest.raises(FloatingPointError, match="the parameters are not finite after step 3"):
-        training.check_finite(state, 3)
+        stepping.check_finite(state, 3)
 
 
 def test_every_dtype_trains_as_float32_does(tiny_model):
@@ -149,7 +149,7 @@ def test_a_float16_overflow_skips_its_step_halves_the_scale_and_is_counted(tiny_
 def test_the_average_of_the_weights_is_theirs_from_every_step_with_weights_that_decay(tiny_model):
     config = dataclasses.replace(CONFIG, steps=30, average=0.7)
     state = fresh_state(tiny_model, 2, config)
-    one = jax.jit(partial(training.train_step, loss=loss_of(2), config=config))
+    one = jax.jit(partial(stepping.train_step, loss=loss_of(2), config=config))
     average = np.asarray(state.params["conv1_1"]["kernel"], np.float64)
     for step in range(config.steps):
         state, _ = one(state, tiny_model, PICTURES)
@@ -163,7 +163,7 @@ def test_the_average_of_the_weights_is_theirs_from_every_step_with_weights_that_
 
 
 def test_float16_gives_up_when_every_step_overflows():
-    watch = training.Watch(skipped=0)
+    watch = stepping.Watch(skipped=0)
     for step in range(1, 100):
         watch.check({"loss": np.inf, "skipped": step}, step)
     with pytest.raises(FloatingPointError, match="overflowed in 100 steps in a row, the last of them step 100"):
@@ -201,18 +201,18 @@ def test_evaluate_averages_over_pictures(tiny_model):
     fixed = Fixed(tiny_model, judge=load_judge("alexnet"))
 
     def metrics_of(pictures):
-        x = training.to_float(pictures)
+        x = stepping.to_float(pictures)
         return reconstruction_metrics(tiny_model.params["decoder1"], fixed, x, level=1)
 
-    found = training.evaluate(metrics_of, [pictures[:3], pictures[3:]])
-    assert found == pytest.approx(training.evaluate(metrics_of, [pictures]), rel=1e-4)
+    found = stepping.evaluate(metrics_of, [pictures[:3], pictures[3:]])
+    assert found == pytest.approx(stepping.evaluate(metrics_of, [pictures]), rel=1e-4)
     assert set(found) == {"loss", "pixel_loss", "feature_loss", "psnr", "ssim", "lpips"}
     x = jnp.float32(pictures) / 255
     output = jnp.clip(tiny_model.decode(tiny_model.encode(x, 1)[-1], 1), 0, 1)
     distances = [float(content_distance(fixed.judge, a, b)) for a, b in zip(output, x, strict=True)]
     assert found["lpips"] == pytest.approx(np.mean(distances), rel=1e-4)
     with pytest.raises(ValueError, match="no pictures to evaluate on"):
-        training.evaluate(metrics_of, [])
+        stepping.evaluate(metrics_of, [])
 
 
 def test_warm_start_takes_layers_of_the_same_name_and_shape():
@@ -276,5 +276,5 @@ def test_a_joined_decoder_is_the_shallower_one_behind_the_bridge(tiny_model, lev
 def test_a_bridge_learns_the_shallower_features(tiny_model):
     config = dataclasses.replace(CONFIG, steps=60)
     bridge = init_bridge(tiny_model.params["decoder3"], tiny_model, 3, jax.random.key(0))
-    steps = train(training.init_state(bridge, config), tiny_model, loss=partial(bridge_loss, level=3), config=config)
+    steps = train(stepping.init_state(bridge, config), tiny_model, loss=partial(bridge_loss, level=3), config=config)
     assert float(steps[-1][1]["loss"]) < 0.5 * float(steps[0][1]["loss"])

@@ -18,7 +18,7 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from uwct.cli import web
-from uwct.model import save
+from uwct.networks.model import save
 
 ROOT = Path(__file__).parents[1]
 (COMMAND,) = re.findall(r"^uwct (web .*)$", (ROOT / "README.md").read_text(), re.M)

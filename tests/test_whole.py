@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from uwct import adain, encode_style, moments, monge, stylize, synthesize
-from uwct.affine import Affine
 from uwct.pipeline.level import Settings, decode_mapped
 from uwct.pipeline.padding import pad_to_stride, pool
 from uwct.pipeline.parts import resolve
 from uwct.pipeline.whole import painted
-from uwct.statistics import shrink
+from uwct.transforms.affine import Affine
+from uwct.transforms.statistics import shrink
 
 CONTENT, STYLE, OTHER = picture(32, 48, 1), picture(48, 32, 2), picture(32, 32, 3)
 

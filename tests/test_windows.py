@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from uwct import Region
-from uwct.canvas import Canvas
+from uwct.pictures.canvas import Canvas
 from uwct.pipeline import whole, windows
 from uwct.pipeline.level import Settings
 from uwct.pipeline.parts import resolve
-from uwct.transforms import adain, monge, wct
+from uwct.transforms.matching import adain, monge, wct
 
 STYLE = picture(40, 56, 9)
 

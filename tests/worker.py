@@ -11,12 +11,12 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from uwct import parallel, training
-from uwct.checkpoints import Checkpoints
-from uwct.data import Reader, on_device, train_batches
-from uwct.model import load
-from uwct.parallel import Devices
-from uwct.photographs import PhotographFolder
+from uwct.networks.model import load
+from uwct.training import parallel, stepping
+from uwct.training.checkpoints import Checkpoints
+from uwct.training.data import Reader, on_device, train_batches
+from uwct.training.parallel import Devices
+from uwct.training.photographs import PhotographFolder
 
 if __name__ == "__main__":
     coordinator, processes, process, folder = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
@@ -27,7 +27,7 @@ if __name__ == "__main__":
     assert devices.count == 4
     share = devices.share(len(PICTURES))
     mine = PICTURES[process * share : (process + 1) * share].reshape(len(devices.local), -1, *PICTURES.shape[1:])
-    steps = training.run(
+    steps = stepping.run(
         devices.replicate(fresh_state(model, 2)),
         model,
         itertools.repeat(jax.device_put(mine, devices.split)),

@@ -1,6 +1,6 @@
 """Universal style transfer by whitening and coloring transforms (Li et al., NIPS 2017), as pure functions in JAX."""
 
-from uwct.model import load
+from uwct.networks.model import load
 from uwct.pipeline.augment import augment
 from uwct.pipeline.colors import keep_chroma, match_colors
 from uwct.pipeline.frames import stylize_frames
@@ -9,8 +9,8 @@ from uwct.pipeline.style_files import load_style, save_style
 from uwct.pipeline.styles import encode_style, mix_styles
 from uwct.pipeline.textures import synthesize
 from uwct.pipeline.whole import stylize
-from uwct.statistics import merge, moments
-from uwct.transforms import adain, color, monge, wct, whiten
+from uwct.transforms.matching import adain, color, monge, wct, whiten
+from uwct.transforms.statistics import merge, moments
 
 __all__ = [
     "Region",

@@ -13,7 +13,6 @@ import tyro
 from jax import Array
 from tqdm import tqdm
 
-from uwct import images
 from uwct.cli.cache import start_quickly
 from uwct.cli.errors import FAULTS, fail_partly, one_sentence, sentence
 from uwct.cli.manifest import versions
@@ -21,12 +20,13 @@ from uwct.cli.networks import Networks
 from uwct.cli.sizes import MEGAPIXELS, MaxMegapixels, check_memory, check_size, pixel_limit, sized
 from uwct.cli.styles import encode_file
 from uwct.files import append_line
-from uwct.model import Model
+from uwct.networks.model import Model
+from uwct.networks.vgg import check_level
+from uwct.pictures import images
 from uwct.pipeline.augment import Draw, augment, draw
 from uwct.pipeline.presets import TRANSFORMS
 from uwct.pipeline.style_files import is_style
 from uwct.pipeline.styles import Style, stack_styles
-from uwct.vgg import check_level
 
 HELP = """Make a data set of pictures in random styles, for training other networks.
 

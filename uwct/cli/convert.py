@@ -10,11 +10,12 @@ from typing import Annotated
 import numpy as np
 import tyro
 
-from uwct import data, images
 from uwct.cli.errors import one_sentence
 from uwct.convert.collection import assemble, normalise_model, open_sources, provenance
-from uwct.model import Model, load, save
-from uwct.photographs import open_source
+from uwct.networks.model import Model, load, save
+from uwct.pictures import images
+from uwct.training import data
+from uwct.training.photographs import open_source
 
 HELP = """Convert weights that other programs wrote into a model file for --model.
 

@@ -14,7 +14,7 @@ from typing import NoReturn
 import jax
 from safetensors import SafetensorError
 
-from uwct import bounds
+from uwct.pictures import bounds
 
 # What the library raises about what it was given, and what a computer too small for it does.
 FAULTS = (

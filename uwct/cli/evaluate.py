@@ -10,7 +10,6 @@ import numpy as np
 import tyro
 from jax import Array
 
-from uwct import images
 from uwct.cli.cache import start_quickly
 from uwct.cli.dtypes import dtype_for
 from uwct.cli.errors import FAULTS, fail_partly, one_sentence, sentence
@@ -18,14 +17,15 @@ from uwct.cli.look import Look
 from uwct.cli.plan import check_outputs
 from uwct.cli.sizes import MEGAPIXELS, MaxMegapixels, check_size, pixel_limit, sized
 from uwct.cli.styles import encode_file
-from uwct.contact_sheet import contact_sheet, sheet_shape
-from uwct.evaluation import SMALLEST, Judge, content_distance, load_judge, statistics, style_distance
-from uwct.images import Picture
-from uwct.model import Model, load
+from uwct.judge.evaluation import SMALLEST, Judge, content_distance, load_judge, statistics, style_distance
+from uwct.networks.model import Model, load
+from uwct.pictures import images
+from uwct.pictures.contact_sheet import contact_sheet, sheet_shape
+from uwct.pictures.images import Picture
 from uwct.pipeline.presets import TRANSFORMS, Preset
 from uwct.pipeline.styles import Style
 from uwct.pipeline.whole import stylize
-from uwct.statistics import Moments
+from uwct.transforms.statistics import Moments
 
 HELP = """Stylize every photo of one folder in the manner of every picture of another, and measure the results.
 

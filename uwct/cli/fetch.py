@@ -8,11 +8,11 @@ import platformdirs
 import tyro
 from tqdm import tqdm
 
-from uwct import fetch
 from uwct.cli.convert import sample, write
 from uwct.cli.errors import one_sentence
+from uwct.convert import fetch
 from uwct.convert.collection import assemble, normalise_model, open_sources, provenance
-from uwct.model import WEIGHTS
+from uwct.networks.model import WEIGHTS
 
 HELP = """Download VGG-19, the network of the paper, so that --model and --backbone know the name vgg19.
 

@@ -10,7 +10,6 @@ import numpy as np
 import tyro
 from tqdm import tqdm
 
-from uwct import images
 from uwct.cli.cache import start_quickly
 from uwct.cli.errors import one_sentence
 from uwct.cli.look import Look
@@ -18,8 +17,9 @@ from uwct.cli.networks import Networks
 from uwct.cli.plan import check_outputs
 from uwct.cli.sizes import MEGAPIXELS, MaxMegapixels, check_size, pixel_limit, sized
 from uwct.cli.styles import encode_file
-from uwct.contact_sheet import contact_sheet, sheet_shape
-from uwct.images import Picture
+from uwct.pictures import images
+from uwct.pictures.contact_sheet import contact_sheet, sheet_shape
+from uwct.pictures.images import Picture
 from uwct.pipeline.parts import corner_shares
 from uwct.pipeline.presets import TRANSFORMS
 from uwct.pipeline.styles import Style

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 import jax
 import tyro
 
-from uwct import model as models
 from uwct.cli.errors import one_sentence, printable
-from uwct.config import LEVELS
 from uwct.convert.collection import assemble, is_foreign, open_sources, provenance
+from uwct.networks import model as models
+from uwct.networks.config import LEVELS
 
 HELP = """Say what a model holds: its networks, their sizes, where they come from, and under what licence.
 

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 import tyro
 
 from uwct.cli.sizes import check_size
+from uwct.networks.vgg import check_level
 from uwct.pipeline.presets import PRESETS, Preset
-from uwct.vgg import check_level
 
 NUMBERS = "NUMBER [NUMBER ...]"
 PRESETS_OWN = "(default: the preset's)"

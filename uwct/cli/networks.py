@@ -4,7 +4,7 @@ import dataclasses
 from typing import Literal
 
 from uwct.cli.dtypes import dtype_for
-from uwct.model import Model, load
+from uwct.networks.model import Model, load
 
 
 @dataclasses.dataclass(frozen=True)

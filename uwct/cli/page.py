@@ -8,9 +8,9 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from uwct import images
 from uwct.cli.errors import FAULTS, sentence
 from uwct.cli.painter import KeepColors, Painter, Wish
+from uwct.pictures import images
 from uwct.pipeline.presets import PRESETS
 
 MIXED = 4  # styles at once

@@ -8,17 +8,17 @@ from typing import Any, Literal
 import jax.numpy as jnp
 import numpy as np
 
-from uwct import images
 from uwct.cli.masks import resized
 from uwct.cli.sizes import check_memory
 from uwct.cli.styles import encode_file
-from uwct.model import Model
+from uwct.networks.model import Model
+from uwct.pictures import images
 from uwct.pipeline import colors
 from uwct.pipeline.parts import Region
 from uwct.pipeline.presets import TRANSFORMS, Preset
 from uwct.pipeline.styles import Style
 from uwct.pipeline.whole import stylize
-from uwct.statistics import Moments, moments
+from uwct.transforms.statistics import Moments, moments
 
 KeepColors = Literal["luminance", "matched"]
 REST = Preset((), ())  # what the page leaves as all presets have it

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from uwct import images
+from uwct.pictures import images
 
 
 @dataclasses.dataclass(frozen=True)

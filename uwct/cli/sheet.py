@@ -13,17 +13,17 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from uwct import images, strips
-from uwct.canvas import Canvas
 from uwct.cli.masks import RegionFiles, read_mask
 from uwct.cli.sizes import sized, window_for
 from uwct.files import hidden_prefix
-from uwct.model import Model
+from uwct.networks.model import Model
+from uwct.pictures import images, strips
+from uwct.pictures.canvas import Canvas
 from uwct.pipeline import whole, windows
 from uwct.pipeline.colors import keep_chroma
 from uwct.pipeline.level import Settings, check_health
 from uwct.pipeline.parts import Parts
-from uwct.statistics import Moments, merge, moments
+from uwct.transforms.statistics import Moments, merge, moments
 
 # Called with a level and the picture after it, in the form that the sheet has them.
 After = Callable[[int, Any], None]

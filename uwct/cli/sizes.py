@@ -8,10 +8,10 @@ import jax
 import psutil
 import tyro
 
-from uwct import bounds, images, strips
 from uwct.cli.cache import make_room
-from uwct.config import ModelConfig
-from uwct.vgg import stride
+from uwct.networks.config import ModelConfig
+from uwct.networks.vgg import stride
+from uwct.pictures import bounds, images, strips
 
 LARGEST = 2**31 - 1
 # Megapixels of a picture, unless --max-megapixels says otherwise: Pillow would stop at 179.

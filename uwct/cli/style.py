@@ -8,7 +8,6 @@ from typing import Annotated
 import numpy as np
 import tyro
 
-from uwct import images
 from uwct.cli.cache import start_quickly
 from uwct.cli.dtypes import dtype_for
 from uwct.cli.errors import one_sentence, printable
@@ -16,11 +15,12 @@ from uwct.cli.look import NUMBERS
 from uwct.cli.plan import check_outputs
 from uwct.cli.sizes import MEGAPIXELS, MaxMegapixels, check_size, pixel_limit
 from uwct.cli.styles import encode_file
-from uwct.config import LEVELS
-from uwct.model import load
+from uwct.networks.config import LEVELS
+from uwct.networks.model import load
+from uwct.networks.tensors import read_file
+from uwct.pictures import images
 from uwct.pipeline.style_files import is_style, load_style, save_style
 from uwct.pipeline.styles import mix_styles
-from uwct.tensors import read_file
 
 HELP = """Keep styles as small files, to use as --style, to mix, and to share without the painting.
 

@@ -12,11 +12,11 @@ import tyro
 from uwct.cli.look import NUMBERS
 from uwct.cli.masks import read_style_mask
 from uwct.cli.sizes import sized
-from uwct.model import Model
+from uwct.networks.model import Model
 from uwct.pipeline.colors import match_colors
 from uwct.pipeline.style_files import is_style, load_style
 from uwct.pipeline.styles import Style, encode_style
-from uwct.statistics import Moments
+from uwct.transforms.statistics import Moments
 
 Files = Annotated[tuple[tuple[Path, ...], ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="FILE [FILE ...]")]
 

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from uwct import images
 from uwct.cli.cache import start_quickly
 from uwct.cli.errors import fail_partly, one_sentence
 from uwct.cli.jobs import Report, record, run
@@ -19,14 +18,15 @@ from uwct.cli.plan import Job, beside, plan
 from uwct.cli.sheet import Sheet, laid_out
 from uwct.cli.sizes import check_tile, pixel_limit, sized
 from uwct.cli.styles import encode_file, plain_style, read_style
-from uwct.model import Model
+from uwct.networks.model import Model
+from uwct.pictures import images
 from uwct.pipeline import compat
 from uwct.pipeline.colors import match_colors
 from uwct.pipeline.level import Settings
 from uwct.pipeline.parts import Parts, Region, resolve
 from uwct.pipeline.presets import TRANSFORMS, Preset
 from uwct.pipeline.styles import Style
-from uwct.statistics import Moments
+from uwct.transforms.statistics import Moments
 
 HELP = """Paint a photo in the manner of any picture.
 

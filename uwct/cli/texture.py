@@ -10,7 +10,6 @@ import jax
 import numpy as np
 import tyro
 
-from uwct import images
 from uwct.cli.cache import start_quickly
 from uwct.cli.errors import fail_partly, one_sentence
 from uwct.cli.jobs import Report, record, run
@@ -19,7 +18,8 @@ from uwct.cli.networks import Networks
 from uwct.cli.plan import Job, beside, plan
 from uwct.cli.sizes import LARGEST, MEGAPIXELS, MaxMegapixels, check_memory, check_size, pixel_limit
 from uwct.cli.styles import Styles
-from uwct.model import Model
+from uwct.networks.model import Model
+from uwct.pictures import images
 from uwct.pipeline.parts import Wanted, between
 from uwct.pipeline.presets import TRANSFORMS, Preset
 from uwct.pipeline.styles import Style

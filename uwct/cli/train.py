@@ -3,14 +3,14 @@
 import shlex
 import sys
 
-from uwct import parallel
 from uwct.cli.errors import one_sentence
 from uwct.cli.tasks.arguments import Arguments, parse
 from uwct.cli.tasks.autoencoders import Autoencoders
 from uwct.cli.tasks.decoders import Decoders
 from uwct.cli.tasks.distill import Distill
 from uwct.cli.tasks.trial import evaluate_model
-from uwct.loop import Stop, Stopped, stop_at_sigterm
+from uwct.training import parallel
+from uwct.training.loop import Stop, Stopped, stop_at_sigterm
 
 TASKS: dict[str, type[Decoders | Autoencoders | Distill]] = {
     "decoders": Decoders,

@@ -17,7 +17,6 @@ import numpy as np
 import tyro
 from tqdm import tqdm
 
-from uwct import clips, images
 from uwct.cli.cache import start_quickly
 from uwct.cli.errors import one_sentence
 from uwct.cli.look import Look
@@ -25,7 +24,8 @@ from uwct.cli.masks import Regions, read_mask
 from uwct.cli.networks import Networks
 from uwct.cli.sizes import bytes_per_pixel, check_memory, check_size, free_memory, read
 from uwct.cli.styles import Styles, encode_file, plain_style
-from uwct.model import Model
+from uwct.networks.model import Model
+from uwct.pictures import clips, images
 from uwct.pipeline.colors import keep_chroma
 from uwct.pipeline.frames import stylize_frames
 from uwct.pipeline.parts import Region

@@ -13,12 +13,12 @@ from typing import Annotated
 
 import tyro
 
-from uwct import images
 from uwct.cli.cache import start_quickly
 from uwct.cli.errors import one_sentence
 from uwct.cli.networks import Networks
 from uwct.cli.painter import Painter
 from uwct.cli.sizes import check_size
+from uwct.pictures import images
 
 HELP = """Open a page in the browser: a photo from a file or the camera, styles from a gallery, sliders, a brush for the
 parts that are to stay as they are, and the picture to download.

@@ -1,1 +1,2 @@
-"""Readers of foreign weight formats, one file a format, each strict about names and shapes."""
+"""Weights of other programs: a file a format that reads it, `layouts` and `networks` that recognise what it holds, and
+`fetch`, which downloads. It imports `networks` and what lies below."""

@@ -10,11 +10,11 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
-from uwct.config import LEVELS, Blocks, ModelConfig
 from uwct.convert import keras, torch7, torch_files
 from uwct.convert.networks import Network, recognise
-from uwct.model import Model
-from uwct.normalisation import mean_activations, normalise, variances
+from uwct.networks.config import LEVELS, Blocks, ModelConfig
+from uwct.networks.model import Model
+from uwct.networks.normalisation import mean_activations, normalise, variances
 
 
 class Reader(Protocol):

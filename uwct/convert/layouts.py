@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Literal
 
-from uwct.config import LEVELS
+from uwct.networks.config import LEVELS
 
 Layer = tuple[int, int]
 # Convolutions in each block, to the end of the network.

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from uwct.config import Blocks
 from uwct.convert.layouts import Layout, layouts, vgg_layers
+from uwct.networks.config import Blocks
 
 State = Mapping[str, np.ndarray]
 # Layer -> "weight" or "bias" -> the tensor's name in the state dict.

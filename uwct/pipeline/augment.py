@@ -11,12 +11,12 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from uwct.model import Model
+from uwct.networks.model import Model
 from uwct.pipeline.level import COARSE_TO_FINE, Settings, Transform
 from uwct.pipeline.parts import Part, Parts
 from uwct.pipeline.styles import Style, check_picture, stack_styles
 from uwct.pipeline.whole import painted
-from uwct.transforms import wct
+from uwct.transforms.matching import wct
 
 
 class Draw(NamedTuple):

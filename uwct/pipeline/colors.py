@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from uwct.statistics import Moments, moments
-from uwct.transforms import wct
+from uwct.transforms.matching import wct
+from uwct.transforms.statistics import Moments, moments
 
 LUMA = (0.299, 0.587, 0.114)  # of RGB, by ITU-R BT.601: the Y of YIQ
 

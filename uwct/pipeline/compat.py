@@ -13,14 +13,14 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from uwct.affine import Affine
-from uwct.layers import Pooling
-from uwct.model import Model
+from uwct.networks.layers import Pooling
+from uwct.networks.model import Model
 from uwct.pipeline.level import Settings
 from uwct.pipeline.parts import resolve
 from uwct.pipeline.whole import painted
-from uwct.statistics import Moments
-from uwct.transforms import wct
+from uwct.transforms.affine import Affine
+from uwct.transforms.matching import wct
+from uwct.transforms.statistics import Moments
 
 
 @dataclasses.dataclass(frozen=True)

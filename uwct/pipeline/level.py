@@ -15,14 +15,14 @@ import numpy as np
 from flax import struct
 from jax import Array
 
-from uwct.affine import Affine, fold, mix
-from uwct.layers import Padding, Pooling
-from uwct.model import Model
+from uwct.networks.layers import Padding, Pooling
+from uwct.networks.model import Model
 from uwct.pipeline.padding import pool
 from uwct.pipeline.parts import Part
 from uwct.pipeline.styles import Precision, exact
-from uwct.statistics import Moments, moments, shrink
-from uwct.transforms import wct
+from uwct.transforms.affine import Affine, fold, mix
+from uwct.transforms.matching import wct
+from uwct.transforms.statistics import Moments, moments, shrink
 
 # The default levels, coarse to fine. The paper adds level 5 before them, which dissolves the photo's shapes.
 COARSE_TO_FINE = (4, 3, 2, 1)

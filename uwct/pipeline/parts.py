@@ -12,8 +12,8 @@ import numpy as np
 from flax import struct
 from jax import Array
 
-from uwct.layers import Pooling
-from uwct.model import Model
+from uwct.networks.layers import Pooling
+from uwct.networks.model import Model
 from uwct.pipeline.styles import Precision, Style, check_picture, encode_styles
 
 # Shares of styles in a mixture: one a style, or one a style for each level.

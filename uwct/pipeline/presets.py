@@ -3,7 +3,7 @@
 import dataclasses
 
 from uwct.pipeline.level import Transform
-from uwct.transforms import adain, monge, wct, whitened
+from uwct.transforms.matching import adain, monge, wct, whitened
 
 TRANSFORMS: dict[str, Transform] = {"wct": wct, "adain": adain, "monge": monge, "whiten": whitened}
 

@@ -13,11 +13,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from uwct.config import LEVELS
-from uwct.model import Model
+from uwct.networks.config import LEVELS
+from uwct.networks.model import Model
+from uwct.networks.tensors import read_file, write_file
 from uwct.pipeline.styles import Style
-from uwct.statistics import Moments
-from uwct.tensors import read_file, write_file
+from uwct.transforms.statistics import Moments
 
 PARTS = ("weight", "mean", "scatter")
 

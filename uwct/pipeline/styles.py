@@ -9,12 +9,12 @@ import jax.numpy as jnp
 from flax import struct
 from jax import Array, lax
 
-from uwct.affine import mix
-from uwct.layers import Pooling
-from uwct.model import Model
+from uwct.networks.layers import Pooling
+from uwct.networks.model import Model
 from uwct.pipeline.padding import pad_to_stride, pool
-from uwct.statistics import Moments, moments
-from uwct.transforms import color
+from uwct.transforms.affine import mix
+from uwct.transforms.matching import color
+from uwct.transforms.statistics import Moments, moments
 
 Precision = Literal["float32", "float64"]
 

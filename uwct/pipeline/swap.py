@@ -10,12 +10,12 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from uwct.model import Model
+from uwct.networks.model import Model
 from uwct.pipeline.level import Settings
 from uwct.pipeline.padding import pad_to_stride, pool
 from uwct.pipeline.parts import Part
-from uwct.statistics import Moments, moments, shrink
-from uwct.transforms import color, whiten
+from uwct.transforms.matching import color, whiten
+from uwct.transforms.statistics import Moments, moments, shrink
 
 SIDE = 3  # of a patch, in features
 

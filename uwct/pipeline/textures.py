@@ -6,13 +6,13 @@ from typing import Any
 import jax
 from jax import Array
 
-from uwct.layers import Padding
-from uwct.model import Model
+from uwct.networks.layers import Padding
+from uwct.networks.model import Model
 from uwct.pipeline.level import COARSE_TO_FINE, Transform
 from uwct.pipeline.parts import Region, Strength, Wanted, Weights
 from uwct.pipeline.styles import encode_styles
 from uwct.pipeline.whole import stylize
-from uwct.transforms import wct
+from uwct.transforms.matching import wct
 
 
 def synthesize(

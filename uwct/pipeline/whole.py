@@ -11,8 +11,9 @@ from functools import partial
 import jax.numpy as jnp
 from jax import Array
 
-from uwct.layers import Padding
-from uwct.model import Model
+from uwct.networks.layers import Padding
+from uwct.networks.model import Model
+from uwct.networks.vgg import stride
 from uwct.pipeline.level import (
     COARSE_TO_FINE,
     Health,
@@ -29,8 +30,7 @@ from uwct.pipeline.padding import pad_to_stride
 from uwct.pipeline.parts import Parts, Strength, Wanted, Weights, kept, resolve, shares_of
 from uwct.pipeline.styles import Precision, check_picture, computing_in
 from uwct.pipeline.swap import swapped
-from uwct.transforms import wct
-from uwct.vgg import stride
+from uwct.transforms.matching import wct
 
 
 def stylize(

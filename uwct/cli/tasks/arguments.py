@@ -6,9 +6,10 @@ from typing import Annotated, Literal
 
 import tyro
 
-from uwct.config import LEVELS, RECIPES, TrainConfig
-from uwct.evaluation import SMALLEST
-from uwct.vgg import check_level
+from uwct.judge.evaluation import SMALLEST
+from uwct.networks.config import LEVELS
+from uwct.networks.vgg import check_level
+from uwct.training.config import RECIPES, TrainConfig
 
 HELP = """Train decoders, which turn the features of a pretrained network back into pictures.
 

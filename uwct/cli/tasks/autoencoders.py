@@ -3,10 +3,10 @@
 from functools import partial
 from typing import Any
 
-import uwct.model as models
-from uwct import autoencoder, data, recorder
+import uwct.networks.model as models
 from uwct.cli.tasks.task import History, Task, same
-from uwct.reconstruction import Fixed
+from uwct.training import autoencoder, data, recorder
+from uwct.training.reconstruction import Fixed
 
 SAMPLE = 400  # photographs by which an encoder is normalised
 

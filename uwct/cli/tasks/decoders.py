@@ -7,13 +7,13 @@ from typing import Any
 
 import jax
 
-import uwct.model as models
-from uwct import data, recorder
-from uwct.bridge import bridge_loss, init_bridge, join
+import uwct.networks.model as models
 from uwct.cli.tasks.arguments import Arguments
 from uwct.cli.tasks.task import History, Task, same
-from uwct.least_squares import solve_linear_decoder
-from uwct.reconstruction import Fixed, reconstruction_loss, reconstruction_metrics, warm_start
+from uwct.training import data, recorder
+from uwct.training.bridge import bridge_loss, init_bridge, join
+from uwct.training.least_squares import solve_linear_decoder
+from uwct.training.reconstruction import Fixed, reconstruction_loss, reconstruction_metrics, warm_start
 
 
 class Decoders(Task):

@@ -6,11 +6,11 @@ from typing import Any
 
 import jax
 
-import uwct.model as models
-from uwct import distillation, training
+import uwct.networks.model as models
 from uwct.cli.tasks.task import Task
 from uwct.cli.tasks.trial import test_of
-from uwct.config import small
+from uwct.networks.config import small
+from uwct.training import distillation, stepping
 
 SAMPLE = 1600  # photographs by which the encoder is normalised
 
@@ -24,7 +24,7 @@ class Distill(Task):
         student = small()
         loss = partial(distillation.distillation_loss, config=student)
 
-        def metrics_of(params: Any, teacher: models.Model, pictures: jax.Array) -> training.Metrics:
+        def metrics_of(params: Any, teacher: models.Model, pictures: jax.Array) -> stepping.Metrics:
             return loss(params, teacher, pictures)[1]
 
         exact = teacher.replace(dtype="float32")

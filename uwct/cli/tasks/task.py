@@ -11,16 +11,16 @@ from typing import Any
 import jax
 import numpy as np
 
-import uwct.model as models
-from uwct import data, recorder, report, training
+import uwct.networks.model as models
 from uwct.cli.tasks.arguments import Arguments
 from uwct.cli.tasks.trial import BATCH, MetricsOf, judged, open_test, test_of
-from uwct.config import TrainConfig
 from uwct.files import write_bytes
-from uwct.loop import Run, Stop, Test
-from uwct.parallel import Devices, is_first
-from uwct.photographs import open_source
-from uwct.reconstruction import reconstruction_metrics
+from uwct.training import data, recorder, report, stepping
+from uwct.training.config import TrainConfig
+from uwct.training.loop import Run, Stop, Test
+from uwct.training.parallel import Devices, is_first
+from uwct.training.photographs import open_source
+from uwct.training.reconstruction import reconstruction_metrics
 
 SHOWN = 6  # photographs in reconstructions.png
 History = dict[str, Any]
@@ -70,7 +70,7 @@ class Task(ABC):
     def run(
         self,
         name: str,
-        loss: training.Loss,
+        loss: stepping.Loss,
         config: TrainConfig,
         params: Any,
         fixed: Any,

@@ -7,18 +7,18 @@ from typing import Any
 import jax
 import numpy as np
 
-import uwct.model as models
-from uwct import data, report, training
+import uwct.networks.model as models
 from uwct.cli.tasks.arguments import Arguments
-from uwct.evaluation import load_judge
-from uwct.loop import Stop, Test
-from uwct.parallel import is_first
-from uwct.photographs import open_source
-from uwct.reconstruction import Fixed, reconstruction_metrics
+from uwct.judge.evaluation import load_judge
+from uwct.training import data, report, stepping
+from uwct.training.loop import Stop, Test
+from uwct.training.parallel import is_first
+from uwct.training.photographs import open_source
+from uwct.training.reconstruction import Fixed, reconstruction_metrics
 
 BATCH = 8
 # (parameters, what stays as it is, float pictures) -> metrics
-MetricsOf = Callable[[Any, Any, jax.Array], training.Metrics]
+MetricsOf = Callable[[Any, Any, jax.Array], stepping.Metrics]
 
 
 def open_test(arguments: Arguments) -> data.Reader | None:
@@ -40,12 +40,12 @@ def test_of(metrics_of: MetricsOf, fixed: Any, reader: data.Reader, arguments: A
     """The test of parameters by metrics that are functions of (parameters, fixed, float pictures)."""
     compiled = jax.jit(metrics_of)
 
-    def metrics(params: Any, pictures: np.ndarray) -> training.Metrics:
-        return compiled(params, fixed, training.to_float(pictures))
+    def metrics(params: Any, pictures: np.ndarray) -> stepping.Metrics:
+        return compiled(params, fixed, stepping.to_float(pictures))
 
     def test(params: Any, stop: Stop) -> dict[str, float]:
         batches = data.evaluation_batches(reader, batch=BATCH, crop=arguments.test_crop)
-        return training.evaluate(partial(metrics, params), stop.between(batches))
+        return stepping.evaluate(partial(metrics, params), stop.between(batches))
 
     return test
 

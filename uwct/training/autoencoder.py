@@ -21,14 +21,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from uwct.least_squares import fit
-from uwct.losses import psnr, squared_error
-from uwct.model import Model
-from uwct.normalisation import normalise_with, variances
-from uwct.perceptual import DEPTH, perceptual_loss
-from uwct.reconstruction import Fixed, likeness
-from uwct.training import Metrics
-from uwct.vgg import encoder_layers
+from uwct.networks.model import Model
+from uwct.networks.normalisation import normalise_with, variances
+from uwct.networks.vgg import encoder_layers
+from uwct.training.least_squares import fit
+from uwct.training.losses import psnr, squared_error
+from uwct.training.perceptual import DEPTH, perceptual_loss
+from uwct.training.reconstruction import Fixed, likeness
+from uwct.training.stepping import Metrics
 
 MAP_BATCHES = 16  # that the linear map is fitted to before the first step
 

@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from uwct.config import LEVELS, Blocks
-from uwct.vgg import Conv3x3, Encoder
+from uwct.networks.config import LEVELS, Blocks
+from uwct.networks.vgg import Conv3x3, Encoder
 
 # Channels that hardly ever fire are scaled as if their mean were this share of their layer's, so that none explodes.
 LEAST_SCALE = 0.03

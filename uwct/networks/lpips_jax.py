@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from uwct.config import vgg16
-from uwct.vgg import encoder_layers
+from uwct.networks.config import vgg16
+from uwct.networks.vgg import encoder_layers
 
 SHA256 = {
     "vgg16": "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d",

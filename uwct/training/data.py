@@ -11,7 +11,7 @@ import numpy as np
 from jax.sharding import NamedSharding
 from PIL import Image
 
-from uwct.photographs import Photographs
+from uwct.training.photographs import Photographs
 
 
 def resize_short_side(photograph: np.ndarray, size: int) -> np.ndarray:

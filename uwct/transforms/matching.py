@@ -8,9 +8,9 @@ covariance; where it has not, they give 0 in the directions that the content lac
 import jax.numpy as jnp
 from jax import Array, lax
 
-from uwct.affine import Affine, compose
-from uwct.linalg import inv_sqrtm, sqrtm
-from uwct.statistics import Moments
+from uwct.transforms.affine import Affine, compose
+from uwct.transforms.linalg import inv_sqrtm, sqrtm
+from uwct.transforms.statistics import Moments
 
 
 def whiten(content: Moments) -> Affine:

@@ -3,7 +3,7 @@
 import jax
 import optax
 
-from uwct.config import TrainConfig
+from uwct.training.config import TrainConfig
 
 
 def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:

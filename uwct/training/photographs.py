@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from uwct import images
+from uwct.pictures import images
 
 
 class Photographs(Protocol):

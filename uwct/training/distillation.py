@@ -15,11 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from uwct.config import LEVELS, ModelConfig
-from uwct.losses import squared_error
-from uwct.model import Model, init_decoder
-from uwct.normalisation import normalise_with, variances
-from uwct.vgg import encoder_layers
+from uwct.networks.config import LEVELS, ModelConfig
+from uwct.networks.model import Model, init_decoder
+from uwct.networks.normalisation import normalise_with, variances
+from uwct.networks.vgg import encoder_layers
+from uwct.training.losses import squared_error
 
 
 def init_student(teacher: Model, config: ModelConfig) -> Any:

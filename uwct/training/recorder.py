@@ -17,7 +17,7 @@ from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from uwct.files import read_lines, write_bytes
-from uwct.training import Metrics
+from uwct.training.stepping import Metrics
 
 EVERY = 50  # steps a line
 FILE = "metrics.jsonl"

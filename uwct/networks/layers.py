@@ -16,8 +16,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.custom_derivatives import SymbolicZero
 
-from uwct import convolution_cpu
-from uwct.convolution import conv3x3_valid
+from uwct.networks import convolution_cpu
+from uwct.networks.convolution import conv3x3_valid
 
 Padding = Literal["reflect", "wrap"]
 Pooling = Literal["floor", "ceil"]

@@ -13,8 +13,8 @@ import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
-from uwct.parallel import Devices, to_global, to_local
-from uwct.training import TrainState
+from uwct.training.parallel import Devices, to_global, to_local
+from uwct.training.stepping import TrainState
 
 
 class Checkpoints:

@@ -16,9 +16,9 @@ from flax import struct
 from flax.training.dynamic_scale import DynamicScale
 from jax import Array
 
-from uwct.config import TrainConfig
-from uwct.optimizer import make_optimizer
-from uwct.parallel import AXIS, Devices, total
+from uwct.training.config import TrainConfig
+from uwct.training.optimizer import make_optimizer
+from uwct.training.parallel import AXIS, Devices, total
 
 Metrics = dict[str, Array]
 # (params, what stays as it is, float pictures) -> (loss, metrics, of which one is called "loss")

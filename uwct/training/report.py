@@ -11,12 +11,13 @@ import numpy as np
 from jax import Array
 from matplotlib.figure import Figure
 
-from uwct import images, training
-from uwct.contact_sheet import contact_sheet
 from uwct.files import read_lines, replacing
-from uwct.losses import psnr
-from uwct.model import Model
-from uwct.recorder import FILE
+from uwct.networks.model import Model
+from uwct.pictures import images
+from uwct.pictures.contact_sheet import contact_sheet
+from uwct.training import stepping
+from uwct.training.losses import psnr
+from uwct.training.recorder import FILE
 
 
 def table(records: Mapping[int, Mapping[str, Any]]) -> str:
@@ -70,7 +71,7 @@ def _draw(axis: Any, lines: Sequence[Mapping[str, Any]], quantity: str, style: s
 
 def reconstructions(model: Model, levels: Sequence[int], photographs: np.ndarray, path: Path) -> None:
     """Writes a PNG with each photograph of `uint8[N, H, W, 3]` in a row, followed by its reconstruction a level."""
-    pictures = training.to_float(photographs)
+    pictures = stepping.to_float(photographs)
 
     @partial(jax.jit, static_argnums=1)
     def decoded(model: Model, level: int) -> Array:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from uwct import bounds, images
-from uwct.canvas import Canvas
 from uwct.files import replacing
+from uwct.pictures import bounds, images
+from uwct.pictures.canvas import Canvas
 
 ROWS = 256  # of a strip
 _LOADERS = ("jpegload", "pngload", "webpload", "tiffload", "gifload")  # of libvips, which has others, such as for SVG

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
-from uwct import bounds
 from uwct.files import write_bytes
+from uwct.pictures import bounds
 
 STANDARD = Path("-")  # stands for standard input and output
 SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}

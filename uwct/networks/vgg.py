@@ -13,8 +13,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
-from uwct.config import LEVELS, Blocks
-from uwct.layers import Padding, Pooling, conv_layer, max_pool, upsample
+from uwct.networks.config import LEVELS, Blocks
+from uwct.networks.layers import Padding, Pooling, conv_layer, max_pool, upsample
 
 
 def check_level(level: int) -> None:

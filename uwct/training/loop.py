@@ -17,11 +17,11 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from uwct import data, training
-from uwct.checkpoints import Checkpoints
-from uwct.config import TrainConfig
-from uwct.parallel import Devices, is_first
-from uwct.recorder import Recorder
+from uwct.training import data, stepping
+from uwct.training.checkpoints import Checkpoints
+from uwct.training.config import TrainConfig
+from uwct.training.parallel import Devices, is_first
+from uwct.training.recorder import Recorder
 
 # (parameters, the Stop to ask between batches) -> test metrics, one of which is called "loss"
 Test = Callable[[Any, "Stop"], dict[str, float]]
@@ -40,7 +40,7 @@ class Run:
     Attributes:
       name: what the progress bar shows.
       folder: for checkpoints, metrics.jsonl and TensorBoard's events.
-      loss: of the parameters, as `training.Loss` says.
+      loss: of the parameters, as `stepping.Loss` says.
       config: how; its `steps` count.
       identity: what else must be the same for a run to be resumed.
       save_every: steps between checkpoints, each tested first.
@@ -49,7 +49,7 @@ class Run:
 
     name: str
     folder: Path
-    loss: training.Loss
+    loss: stepping.Loss
     config: TrainConfig
     identity: dict[str, Any]
     save_every: int
@@ -75,7 +75,7 @@ class Run:
         )
         identity = dataclasses.asdict(config) | self.identity | {"processes": jax.process_count()}
         with Checkpoints(self.folder, identity) as checkpoints:
-            state = checkpoints.restore(training.init_state(params, config), batches, devices)
+            state = checkpoints.restore(stepping.init_state(params, config), batches, devices)
             start = int(state.step)
             shown = Recorder(
                 self.folder, self.name, start=start, steps=config.steps, batch=config.batch, quiet=not is_first()
@@ -83,13 +83,13 @@ class Run:
             with shown:
                 if self._due(start) and checkpoints.test_metrics(start) is None:
                     self._save(state, batches, checkpoints, shown, stop)  # it was stopped before its test
-                steps = training.run(state, fixed, batches, loss=self.loss, config=config, devices=devices)
+                steps = stepping.run(state, fixed, batches, loss=self.loss, config=config, devices=devices)
                 for number, (state, metrics) in enumerate(steps, start + 1):
                     shown.step(number, metrics)
                     if stop.requested(number):
                         self._save_and_stop(state, batches, checkpoints)
                     if number == config.steps or number % self.save_every == 0:
-                        training.check_finite(state, number)
+                        stepping.check_finite(state, number)
                         self._save(state, batches, checkpoints, shown, stop)
             return jax.tree.map(np.asarray, checkpoints.best(state).result)
 
@@ -98,7 +98,7 @@ class Run:
         return self.test is not None and number > 0 and (number == self.config.steps or number % self.save_every == 0)
 
     def _save(
-        self, state: training.TrainState, batches: Any, checkpoints: Checkpoints, shown: Recorder, stop: "Stop"
+        self, state: stepping.TrainState, batches: Any, checkpoints: Checkpoints, shown: Recorder, stop: "Stop"
     ) -> None:
         test = None
         if self.test:
@@ -110,9 +110,9 @@ class Run:
             shown.test(int(state.step), test)
         checkpoints.save(state, batches, test)
 
-    def _save_and_stop(self, state: training.TrainState, batches: Any, checkpoints: Checkpoints) -> NoReturn:
+    def _save_and_stop(self, state: stepping.TrainState, batches: Any, checkpoints: Checkpoints) -> NoReturn:
         step = int(state.step)
-        training.check_finite(state, step)
+        stepping.check_finite(state, step)
         checkpoints.save(state, batches)
         raise Stopped(f"{self.name}: stopped after step {step} of {self.config.steps}, which is saved")
 

@@ -19,7 +19,7 @@ from jax import Array, lax
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-from uwct import convolution_cpu
+from uwct.networks import convolution_cpu
 
 
 def conv3x3_valid(x: Array, kernel: Array) -> Array:

@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from uwct.losses import squared_error
-from uwct.model import Model
+from uwct.networks.model import Model
+from uwct.training.losses import squared_error
 
 DEPTH = 3  # relu1_1 to relu3_1: deeper features say less of how sharp a picture is
 

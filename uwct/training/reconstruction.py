@@ -17,11 +17,11 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from uwct.evaluation import Judge, content_distance
-from uwct.losses import psnr, squared_error
-from uwct.model import Model
-from uwct.perceptual import DEPTH, perceptual_loss
-from uwct.training import Metrics
+from uwct.judge.evaluation import Judge, content_distance
+from uwct.networks.model import Model
+from uwct.training.losses import psnr, squared_error
+from uwct.training.perceptual import DEPTH, perceptual_loss
+from uwct.training.stepping import Metrics
 
 
 class Fixed(NamedTuple):

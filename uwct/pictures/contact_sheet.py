@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from uwct.images import Picture
+from uwct.pictures.images import Picture
 
 GAP = 8  # pixels between cells
 FONT_SIZE = 14

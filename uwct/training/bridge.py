@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from uwct.losses import squared_error
-from uwct.model import Model, decoder_module
+from uwct.networks.model import Model, decoder_module
+from uwct.training.losses import squared_error
 
 
 def init_bridge(decoder: Any, model: Model, level: int, key: Array) -> Any:
