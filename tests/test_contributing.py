@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 
 import pytest
-from test_imports import MODULES
 
 import uwct
 from uwct.convert import collection
@@ -26,10 +25,12 @@ def test_there_is_an_example_of_each_kind():
     assert list(EXAMPLES) == ["A new transform", "A new network", "A new format of weights"]
 
 
-def test_the_layout_names_every_module():
-    table = TEXT.partition("## Layout")[2].partition("## Habits")[0]
-    named = {Path(name).stem for name in re.findall(r"`([\w/]+\.py)`", table)}
-    assert {path.stem for path in MODULES if path.parent.name == "uwct"} <= named
+def test_the_layout_names_what_is_there():
+    layout = TEXT.partition("## Layout")[2].partition("## Habits")[0]
+    for name in re.findall(r"`([\w/]+\.py|\w+/(?:\w+/)*)`", layout):
+        assert any((ROOT / folder / name).exists() for folder in (".", "uwct")), name
+    rooms = {path.parent.name for path in (ROOT / "uwct").glob("*/__init__.py")}
+    assert rooms <= set(re.findall(r"`(\w+)`", layout))
 
 
 def test_every_file_that_is_linked_is_there():

@@ -102,8 +102,15 @@ class Arguments:
 
     def check_compat(self) -> None:
         """Raises ValueError for what other projects do not do."""
-        whole = {"--region": self.regions.region, "--keep-colors": self.keep_colors, "--steps": self.steps}
-        for option, given in (whole | {"--patches": self.patches, "--tile": self.tile.isdecimal()}).items():
+        own = {
+            "--region": self.regions.region,
+            "--style-mask": self.styles.style_mask,
+            "--keep-colors": self.keep_colors,
+            "--patches": self.patches,
+            "--steps": self.steps,
+            "--tile": self.tile.isdecimal(),
+        }
+        for option, given in own.items():
             if given:
                 raise ValueError(f"--compat computes as other projects do, which have no {option}")
         if len(self.styles.paths) > 1:
