@@ -44,6 +44,70 @@ def test_evaluating_prints_a_table_and_draws_a_contact_sheet(folder, capsys, tin
         assert min(np.abs(part[y : y + 72, x : x + 112] - shown).mean() for y, x in places) < 0.01
 
 
+@pytest.fixture
+def compared(folder):
+    """Two photos, two styles, a pair of them in a file, and what somebody else made of it."""
+    for name in ("contents", "styles", "theirs"):
+        Path(name).mkdir()
+    for name in ("x.png", "y.png"):
+        Image.open("photo.jpg").resize((112, 72)).save(Path("contents", name))
+    for name in ("a.png", "b.png"):
+        Image.open(name).resize((112, 80)).save(Path("styles", name))
+    Image.open("contents/x.png").resize((56, 36)).save("theirs/x_b.jpg", quality=95)
+    Path("pairs.txt").write_text("x b\n")
+    words = ["--contents", "contents", "--styles", "styles", "--pairs", "pairs.txt", "--beside", "theirs"]
+    return [*words, "--model", "tiny.safetensors", "--size", "112", "--levels", "1", "--output", "sheet.png"]
+
+
+def test_pairs_are_measured_and_shown_beside_what_others_made(compared, capsys):
+    evaluate.main(compared)
+    head, _, ours, theirs, *means = capsys.readouterr().out.splitlines()
+    assert [cell.strip() for cell in head.split("|")[1:4]] == ["content", "style", "by"]
+    assert [line.split("|")[3].strip() for line in (ours, theirs)] == ["uwct", "theirs"]
+    numbers = [float(cell) for cell in theirs.split("|")[4:8]]
+    photo, style = (jnp.asarray(images.read(path).rgb) for path in ("contents/x.png", "styles/b.png"))
+    result = jnp.asarray(images.resize(images.read("theirs/x_b.jpg"), (72, 112)).rgb)
+    expected = []
+    for judge in (load_judge("vgg16"), load_judge("alexnet")):
+        expected.append(float(style_distance(statistics(judge, result), statistics(judge, style))))
+        expected.append(float(content_distance(judge, photo, result)))
+    np.testing.assert_allclose(numbers, expected, atol=1e-3)
+    assert [line.split("|")[3:8] for line in means] == [line.split("|")[3:8] for line in (ours, theirs)]
+    assert Image.open("sheet.png").size[0] == 4 * (evaluate.CELL + 8) + 8
+
+
+def test_a_curve_over_strengths_says_where_others_lie(compared, capsys):
+    evaluate.main([*compared, "--curve", "0", "0.5", "5"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("|")[1].strip() for line in lines[2:6]] == ["0", "0.5", "5", "theirs"]
+    assert not Path("sheet.png").exists()
+    means = [[float(cell) for cell in line.split("|")[2:6]] for line in lines[2:6]]
+    evaluate.main([*compared, "--alpha", "1"])  # what no factor goes beyond
+    found = capsys.readouterr().out.splitlines()[2].split("|")
+    np.testing.assert_allclose(means[2], [float(cell) for cell in found[4:8]], atol=1e-3)
+    assert means[0] != means[1] != means[2]
+    assert [line.split(":")[0] for line in lines[6:]] == ["by VGG-16", "by AlexNet"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--pairs", "none.txt"], "none.txt"),
+        (["--beside", "contents"], "the folder contents holds no picture x_b"),
+        (["--beside", "nowhere"], "there is no folder nowhere"),
+        (["--curve", "-1"], "--curve must hold numbers of 0 or more, not -1"),
+        (["--curve", "nan"], "--curve must hold numbers of 0 or more, not nan"),
+    ],
+)
+def test_comparisons_that_cannot_be_made_are_one_sentence(compared, capsys, words, message):
+    with pytest.raises(SystemExit) as end:
+        evaluate.main([*compared, *words])
+    assert end.value.code == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
 def test_evaluating_goes_on_past_a_result_that_is_not_finite(folder, capsys, monkeypatch):
     def broken(model, photo, *args, **kwargs):
         raise FloatingPointError("level 1: the decoded picture is not finite")

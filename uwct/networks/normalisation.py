@@ -16,8 +16,8 @@ import numpy as np
 from uwct.networks.config import LEVELS, Blocks
 from uwct.networks.vgg import Conv3x3, Encoder
 
-# Channels that hardly ever fire are scaled as if their mean were this share of their layer's, so that none explodes.
-LEAST_SCALE = 0.03
+# Channels whose mean is below this share of their layer's hardly ever fire: they keep their scale, so that none explodes.
+LEAST_SHARE = 0.03
 
 
 def mean_activations(blocks: Blocks, params: Any, batches: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
@@ -65,7 +65,7 @@ def normalise_with(
     Together they give the pictures that they gave before.
     """
     means = mean_activations(blocks, encoder, batches)
-    means = {name: np.maximum(mean, LEAST_SCALE * mean.mean()) for name, mean in means.items()}
+    means = {name: np.where(mean < LEAST_SHARE * mean.mean(), 0, mean) for name, mean in means.items()}
     fitted = {}
     for level, decoder in decoders.items():
         first = f"conv{level}_1"
