@@ -16,7 +16,7 @@ Style transfer from any picture to any photo, without training per style.
   uwct evaluate  measure how near stylized pictures are to their styles and contents
   uwct train     train the networks' decoders, or a narrower network, on photographs
   uwct convert   make a model file of weights that other programs wrote
-  uwct fetch     download VGG-19, the network of the paper
+  uwct fetch     download published networks, such as the paper's own
   uwct inspect   say what a model or a file of weights holds
   uwct measure   measure an encoder's mean activations over photographs, to normalise it
 

@@ -1,5 +1,6 @@
 """Downloads of pretrained weights: checked, and resumed where they broke off."""
 
+import dataclasses
 import hashlib
 import re
 from collections.abc import Callable
@@ -17,21 +18,48 @@ SECONDS = 30  # without any answer
 Progress = Callable[[int, int], None]
 
 
-def download(url: str, folder: Path, progress: Progress = lambda done, total: None) -> Path:
-    """Downloads a file into a folder and returns its path; goes on where an earlier call broke off.
+@dataclasses.dataclass(frozen=True)
+class Expected:
+    """What a file is known by; an empty value is not checked.
 
-    The file's name must end with the beginning of its SHA-256, as torchvision's do (`vgg19-dcbb9e9d.pth`): what
-    arrives is checked by it, and gets its name only when it is right. Proxies are taken from the environment. Raises
-    ValueError for a name without a hash and for a file that is not what its name says, OSError when the file cannot
-    be had or the folder not be written to.
+    Attributes:
+      sha256: the beginning of its SHA-256, or all of it.
+      git_blob: the SHA-1 by which git stores it: of "blob SIZE", a zero byte, and the content.
     """
+
+    sha256: str = ""
+    git_blob: str = ""
+
+    def fits(self, path: Path) -> bool:
+        """Whether a file is that one."""
+        if not _sha256(path).startswith(self.sha256):
+            return False
+        content = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
+        with path.open("rb") as file:
+            while chunk := file.read(CHUNK):
+                content.update(chunk)
+        return not self.git_blob or content.hexdigest() == self.git_blob
+
+
+def named_by_hash(url: str) -> Expected:
+    """What a file must be whose name ends with its hash, as torchvision's do; raises ValueError for another name."""
     name = url.partition("?")[0].rpartition("/")[2]
     match = re.search(r"-([0-9a-f]{8,64})\.\w+$", name)
     if not match:
         raise ValueError(f"the file's name must end with its hash, as in vgg19-dcbb9e9d.pth, not {name!r}")
-    folder.mkdir(parents=True, exist_ok=True)
-    target, part = folder / name, folder / f"{name}.part"
-    if target.exists() and _sha256(target).startswith(match[1]):
+    return Expected(sha256=match[1])
+
+
+def download(url: str, target: Path, expected: Expected, progress: Progress = lambda done, total: None) -> Path:
+    """Downloads a file to a path, which it returns; goes on where an earlier call broke off.
+
+    What arrives gets its name only when it is what was expected; what is there already is not fetched again. Proxies
+    are taken from the environment. Raises ValueError for a file that is another, OSError when the file cannot be had or
+    the folder not be written to.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f"{target.name}.part")
+    if target.exists() and expected.fits(target):
         return target
     for left in reversed(range(TRIES)):
         try:
@@ -44,11 +72,11 @@ def download(url: str, folder: Path, progress: Progress = lambda done, total: No
                 raise OSError(f"{url} cannot be had: {_reason(error)}{kept}") from None
         except requests.RequestException as error:
             raise OSError(f"{url} cannot be had: {_reason(error)}") from None
-    found = _sha256(part)
-    if not found.startswith(match[1]):
+    if not expected.fits(part):
+        found = _sha256(part)
         part.unlink()
         raise ValueError(
-            f"{url} is not the file that its name says: its SHA-256 begins with {found[:8]}; it was deleted"
+            f"{url} is not the file that was expected: its SHA-256 begins with {found[:8]}; it was deleted"
         )
     publish(part, target)
     return target

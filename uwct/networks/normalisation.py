@@ -16,7 +16,7 @@ import numpy as np
 from uwct.networks.config import LEVELS, Blocks
 from uwct.networks.vgg import Conv3x3, Encoder
 
-# Channels whose mean is below this share of their layer's hardly ever fire: they keep their scale, so that none explodes.
+# Channels whose mean is below this share of their layer's hardly ever fire; they keep their scale, so none explodes.
 LEAST_SHARE = 0.03
 
 
