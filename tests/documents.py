@@ -62,6 +62,6 @@ def shortened(words: list[str]) -> list[str]:
         more += SHORT.get(name, "").split()
     if name == "train":
         more += [word for key, value in SHORT.items() if key in words for word in value.split()]
-    if name in PAINTING and "--model" not in words and "info" not in words and "mix" not in words:
+    if name in PAINTING and "--model" not in words and "info" not in words:
         more += ["--model", "small"]
     return [*words, *more]
