@@ -31,7 +31,8 @@ class Arguments:
     """What the command was asked to do; the words under each field are its help."""
 
     model: Annotated[str, tyro.conf.Positional]
-    """A model (vgg16, small, vgg19, or a model file), or weights that `uwct convert` takes (a file or a folder)."""
+    """A model (vgg16, small, what `uwct fetch` brings, or a model file), or weights that `uwct convert` takes (a file
+    or a folder)."""
 
 
 def main(argv: list[str] | None = None, prog: str = "uwct inspect") -> None:

@@ -1,2 +1,2 @@
 """Weights of other programs: a file a format that reads it, `layouts` and `networks` that recognise what it holds, and
-`fetch`, which downloads. It imports `networks` and what lies below."""
+`fetch`, which downloads what `networks.published` lists. It imports `networks` and what lies below."""

@@ -20,7 +20,7 @@ from flax import struct
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import Array
 
-from uwct.networks import lpips_jax
+from uwct.networks import lpips_jax, published
 from uwct.networks.config import LEVELS, ModelConfig
 from uwct.networks.layers import Padding, Pooling
 from uwct.networks.normalisation import normalise
@@ -28,8 +28,7 @@ from uwct.networks.tensors import read_file, write_file
 from uwct.networks.vgg import Decoder, Encoder, check_level, decoder_layers, encoder_layers
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
-FETCHED = ("vgg19", "authors", "collaborative-distillation")  # what `uwct fetch` brings
-NAMES = ("vgg16", "small", *FETCHED)
+NAMES = ("vgg16", "small", *published.NAMES)
 # The pretrained encoders that other packages bring; the means that normalise them lie in WEIGHTS.
 BACKBONES: dict[str, Callable[[], Any]] = {"vgg16": lpips_jax.encoder_params}
 
@@ -88,9 +87,10 @@ class Model(struct.PyTreeNode):
             if level not in self.levels:
                 has = ", ".join(map(str, self.levels)) or "none"
                 backbone = self.config.backbone if self.config.backbone in NAMES else "MODEL_FILE"
+                command = f"uwct fetch {backbone} brings" if published.has_decoders(backbone) else "uwct convert takes"
                 raise ValueError(
                     f"the model has no decoder for level {level} (it has: {has}); to train it: python train.py --data "
-                    f"folder:PHOTOGRAPHS --backbone {backbone} --levels {level}; uwct convert takes published ones"
+                    f"folder:PHOTOGRAPHS --backbone {backbone} --levels {level}; {command} published ones"
                 )
             self.config.encoder(level)
 
@@ -167,7 +167,7 @@ def find_file(name: str | os.PathLike[str]) -> Path:
         shipped, users = (folder / f"{name}.safetensors" for folder in (WEIGHTS, platformdirs.user_data_path("uwct")))
         path = shipped if shipped.is_file() else users
     if not path.is_file():
-        where = f" (looked for {path}; uwct fetch {name} brings it)" if str(name) in FETCHED else ""
+        where = f" (looked for {path}; uwct fetch {name} brings it)" if str(name) in published.NAMES else ""
         raise FileNotFoundError(
             f"there is no model called {name}{where}: give the path of a model file, or one of: {', '.join(NAMES)}"
         )
