@@ -1,4 +1,4 @@
-"""Makes the pictures of README's gallery, in examples/gallery, by running README's own commands.
+"""Makes the pictures of the documents' gallery, in examples/gallery, by running their own commands.
 
 Run from the root of the repository: python examples/gallery.py
 """
@@ -16,11 +16,11 @@ GALLERY = Path("examples/gallery")
 
 
 def main() -> None:
-    """Runs every command of README that writes a .jpg here, with its output in the gallery."""
+    """Runs every command of README and the pages that writes a .jpg here, with its output in the gallery."""
     GALLERY.mkdir(exist_ok=True)
-    for command, name in re.findall(
-        r"^(python stylize.py .*|uwct grid .*) --output (\w+\.jpg)$", Path("README.md").read_text(), re.M
-    ):
+    pages = "".join(page.read_text() for page in (Path("README.md"), *sorted(Path("docs").glob("*.md"))))
+    written = re.findall(r"^(python stylize.py .*|uwct (?:grid|texture) .*) --output (\w+\.jpg)$", pages, re.M)
+    for command, name in dict.fromkeys(written):
         program, *words = shlex.split(command)
         entry = ["-m", "uwct"] if program == "uwct" else []
         subprocess.run([sys.executable, *entry, *words, "--output", str(GALLERY / name)], check=True)

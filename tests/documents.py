@@ -28,7 +28,6 @@ SHORT = {
 }
 SIZED = ("stylize", "texture")
 PAINTING = ("stylize", "texture", "grid", "style", "augment", "video", "evaluate")
-COMMAND = re.compile(r"(python|uwct) ")
 NOT_RUN = re.compile(r"python -m (pip|pytest)|uwct web")  # installed, tested and served elsewhere
 
 

@@ -1,4 +1,4 @@
-"""`uwct web`, used as people do: README's command serves the page, and headless Chromium opens it."""
+"""`uwct web`, used as people do: the documented command serves the page, and headless Chromium opens it."""
 
 import io
 import os
@@ -21,7 +21,7 @@ from uwct.cli import web
 from uwct.networks.model import save
 
 ROOT = Path(__file__).parents[1]
-(COMMAND,) = re.findall(r"^uwct (web .*)$", (ROOT / "README.md").read_text(), re.M)
+(COMMAND,) = re.findall(r"^uwct (web .*)$", (ROOT / "docs" / "browser.md").read_text(), re.M)
 QUIET = """--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
 --disable-component-update --disable-sync"""
 

@@ -89,8 +89,8 @@ def origin(network: str, origins: dict[str, Any], history: dict[str, Any]) -> st
         found = origins[own]
         source = f"{found['format']}, from {found['file']} (SHA-256 {found['sha256'][:16]}...)"
         return f"{source}; licence: {found['licence']}"
-    if network in history:
-        made = history[network]
+    made = history.get(network) or (history.get("encoder") if network.startswith("encoder") else None)
+    if made:
         test = ", ".join(f"{key} {value:.4g}" for key, value in made.get("test", {}).items())
         return f"trained on {made.get('date', '?')} by: {made.get('command', '?')}" + (f"; {test}" if test else "")
     return "the file does not say where it comes from"

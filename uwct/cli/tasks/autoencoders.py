@@ -34,6 +34,7 @@ class Autoencoders(Task):
                 if f"decoder{level}" in history:
                     record["before"] = history[f"decoder{level}"]
                 history[f"decoder{level}"] = record
+                history[f"encoder{level}"] = {name: record[name] for name in ("command", "date", "data")}
             self.save(model, history)
             self.say(f"level {level}: written to {self.path}")
         self.leave_report(model, history)
