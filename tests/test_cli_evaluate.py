@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 import uwct
-from uwct.cli import evaluate
+from uwct.cli import bench, evaluate
 from uwct.judge.evaluation import content_distance, load_judge, statistics, style_distance
 from uwct.pictures import images
 
@@ -73,7 +73,52 @@ def test_pairs_are_measured_and_shown_beside_what_others_made(compared, capsys):
         expected.append(float(content_distance(judge, photo, result)))
     np.testing.assert_allclose(numbers, expected, atol=1e-3)
     assert [line.split("|")[3:8] for line in means] == [line.split("|")[3:8] for line in (ours, theirs)]
-    assert Image.open("sheet.png").size[0] == 4 * (evaluate.CELL + 8) + 8
+    assert Image.open("sheet.png").size[0] == 4 * (256 + 8) + 8
+
+
+def test_several_others_are_each_a_row_and_a_column_called_by_their_folders(compared, capsys):
+    Path("uwct").mkdir()
+    Image.open("styles/b.png").save("uwct/x_b.png")
+    evaluate.main([*compared, "--beside", "uwct", "--cell", "64"])
+    lines = capsys.readouterr().out.splitlines()[2:]
+    assert [line.split("|")[3].strip() for line in lines] == 2 * ["uwct", "theirs", str(Path("uwct").resolve())]
+    sheet = images.read("sheet.png").rgb
+    assert sheet.shape[1] == 5 * (64 + 8) + 8
+    band = sheet[-64 - 8 + 24 : -8 - 24]  # through the middle of all pictures
+    photo, style, _, theirs, last = (band[:, 8 + 72 * j : 72 * j + 72].mean((0, 1)) for j in range(5))
+    np.testing.assert_allclose(last, style, atol=0.05)
+    np.testing.assert_allclose(theirs, photo, atol=0.05)
+    assert np.abs(style - photo).max() > 0.05
+
+
+def test_means_compare_the_same_pairs(compared, capsys):
+    Path("pairs.txt").write_text("x b\ny b\n")
+    Path("theirs/y_b.png").write_text("broken")
+    with pytest.raises(SystemExit) as end:
+        evaluate.main(compared)
+    assert end.value.code == 1
+    captured = capsys.readouterr()
+    assert "y_b.png is not a picture" in captured.err
+    first, second, third, *means = captured.out.splitlines()[2:]
+    assert [line.split("|")[1:4:2] for line in (first, second, third)] == [[" x ", " uwct "], [" x ", " theirs "],
+                                                                           [" y ", " uwct "]]  # fmt: skip
+    assert [line.split("|")[3:8] for line in means] == [line.split("|")[3:8] for line in (first, second)]
+
+
+def test_styles_are_encoded_and_photos_read_once_for_a_curve(compared, monkeypatch):
+    read = []
+
+    def noting(function):
+        return lambda path, *rest: read.append(path) or function(path, *rest)
+
+    for name in ("encode_file", "judged"):
+        monkeypatch.setattr(bench, name, noting(getattr(bench, name)))
+    Path("pairs.txt").write_text("x b\nx a\ny b\n")
+    Path("theirs/x_a.png").write_bytes(Path("styles/a.png").read_bytes())
+    Path("theirs/y_b.png").write_bytes(Path("styles/b.png").read_bytes())
+    evaluate.main([*compared, "--curve", "0", "0.5", "1"])
+    names = sorted(path.name for path in read)
+    assert names == ["a.png", "a.png", "b.png", "b.png", "x.png", "y.png"]  # styles: as judged, and encoded
 
 
 def test_a_curve_over_strengths_says_where_others_lie(compared, capsys):
@@ -86,7 +131,52 @@ def test_a_curve_over_strengths_says_where_others_lie(compared, capsys):
     found = capsys.readouterr().out.splitlines()[2].split("|")
     np.testing.assert_allclose(means[2], [float(cell) for cell in found[4:8]], atol=1e-3)
     assert means[0] != means[1] != means[2]
-    assert [line.split(":")[0] for line in lines[6:]] == ["by VGG-16", "by AlexNet"]
+    assert "compared at equal LPIPS" in lines[7]
+    assert [line.split(",")[0] for line in lines[9:]] == ["- by VGG-16", "- by AlexNet"]
+    assert all("theirs lies " in line or "theirs has LPIPS" in line for line in lines[9:])
+
+
+def test_the_table_of_reconstruction_says_how_well_photographs_come_back(folder, capsys, tiny_model):
+    Path("photographs").mkdir()
+    for name, shape in (("x.png", (112, 72)), ("y.png", (96, 64))):
+        Image.open("photo.jpg").resize(shape).save(Path("photographs", name))
+    words = ["--model", "tiny.safetensors", "--dtype", "float32", "--size", "0"]
+    evaluate.main(["--reconstruction", "photographs", *words])
+    lines = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines()]
+    assert [cell.strip() for cell in lines[0]] == ["levels", "PSNR (dB)", "LPIPS (VGG-16)", "LPIPS (AlexNet)"]
+    assert [line[0].strip() for line in lines[2:]] == ["1", "2", "3", "4", "5", "4 3 2 1"]
+    photos = [images.read(Path("photographs", name)).rgb for name in ("x.png", "y.png")]
+    for line, levels in ((lines[3], (2,)), (lines[7], (4, 3, 2, 1))):
+        expected = []
+        for photo in photos:
+            result = np.clip(uwct.stylize(tiny_model, photo, jnp.asarray(photo), levels, 0.0), 0, 1)
+            mse = np.square(np.float64(result) - photo).mean()
+            judges = (load_judge("vgg16"), load_judge("alexnet"))
+            expected.append([-10 * np.log10(mse), *(content_distance(judge, photo, result) for judge in judges)])
+        np.testing.assert_allclose([float(cell) for cell in line[1:]], np.mean(expected, axis=0), atol=1e-2)
+    assert not Path("evaluation.jpg").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--reconstruction", "."], "is too small to be judged"),
+        (["--reconstruction", "none"], "there is no folder none"),
+        (["--reconstruction", ".", "--contents", "."], "does not go with --contents"),
+        (["--reconstruction", ".", "--curve", "1"], "does not go with --curve"),
+        (["--reconstruction", ".", "--style-size", "9"], "does not go with --style-size"),
+        (["--contents", "."], "give folders as --contents and --styles, or one as --reconstruction"),
+        ([], "give folders as --contents and --styles, or one as --reconstruction"),
+    ],
+)
+def test_what_is_evaluated_must_be_clear(folder, capsys, words, message):
+    with pytest.raises(SystemExit) as end:
+        evaluate.main([*words, "--model", "tiny.safetensors", "--size", "33"])
+    assert end.value.code == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.err.splitlines()[-1].startswith("error: ")
+    assert captured.out == ""
 
 
 @pytest.mark.parametrize(
@@ -95,6 +185,9 @@ def test_a_curve_over_strengths_says_where_others_lie(compared, capsys):
         (["--pairs", "none.txt"], "none.txt"),
         (["--beside", "contents"], "the folder contents holds no picture x_b"),
         (["--beside", "nowhere"], "there is no folder nowhere"),
+        (["--beside", "theirs"], "the folder theirs is given twice"),
+        (["--output", "theirs/x_b.jpg"], "--output would overwrite theirs/x_b.jpg"),
+        (["--cell", "8"], "--cell must lie between 32 and 4096, not 8"),
         (["--curve", "-1"], "--curve must hold numbers of 0 or more, not -1"),
         (["--curve", "nan"], "--curve must hold numbers of 0 or more, not nan"),
     ],
@@ -112,7 +205,7 @@ def test_evaluating_goes_on_past_a_result_that_is_not_finite(folder, capsys, mon
     def broken(model, photo, *args, **kwargs):
         raise FloatingPointError("level 1: the decoded picture is not finite")
 
-    monkeypatch.setattr(evaluate, "stylize", broken)
+    monkeypatch.setattr(bench, "stylize", broken)
     with pytest.raises(SystemExit) as end:
         evaluate.main(["--contents", ".", "--styles", ".", "--model", "tiny.safetensors", "--size", "112"])
     assert end.value.code == 1

@@ -19,10 +19,12 @@ class Curve:
             return None
         return float(np.interp(lpips, self.lpips[order], self.style[order]))
 
-    def beside(self, name: str, *, lpips: float, style: float) -> str:
-        """One sentence about a result of others: which of both is nearer to the style at the same LPIPS."""
-        ours = self.at(lpips)
-        if ours is None:
-            return f"{name}'s LPIPS of {lpips:.3f} lies beyond the curve, so the two are not compared"
-        nearer = "ours is nearer to the style" if ours < style else f"{name} is nearer to the style"
-        return f"at {name}'s LPIPS of {lpips:.3f} its style distance is {style:.3f}, ours {ours:.3f}: {nearer}"
+    def place(self, name: str, *, lpips: float, style: float) -> str:
+        """One sentence about a result of others: whether it lies above or below the curve, and what that means."""
+        curve = self.at(lpips)
+        if curve is None:
+            ends = f"{self.lpips.min():.3f} to {self.lpips.max():.3f}"
+            return f"{name} has LPIPS {lpips:.3f}, beyond the curve's {ends}, so is not compared"
+        lies = "below" if style < curve else "above" if style > curve else "on"
+        nearer = {"below": f": {name} is nearer to the style", "above": ": ours is nearer to the style", "on": ""}[lies]
+        return f"{name} lies {lies} the curve (at LPIPS {lpips:.3f}, {style:.3f} against {curve:.3f}){nearer}"

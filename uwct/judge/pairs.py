@@ -2,7 +2,8 @@
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from uwct.pictures import images
@@ -27,40 +28,71 @@ def all_pairs(contents: Sequence[Path], styles: Sequence[Path]) -> list[Pair]:
 
 
 def read_pairs(path: Path, contents: Sequence[Path], styles: Sequence[Path]) -> list[Pair]:
-    """The pairs of a file: a line each, a photo's name and a style's, with suffixes or without, # before comments.
+    """The pairs of a file, each once: a line each, a photo's name and a style's, # before comments.
 
-    The names are separated by a space, a tab or a comma. Raises ValueError, with its line, for a name that no picture
-    has, or several, and for a file without pairs; OSError when it cannot be read.
+    Names have their suffixes or not; a tab or a comma separates them, or, in lines without, spaces do. Raises
+    ValueError for a file without pairs, or, with their lines, for all names that no picture has, or several; OSError
+    when the file cannot be read.
     """
-    pairs = []
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError:
-        raise ValueError(f"{path} is no text") from None
+        raise ValueError(f"{path} is not a text file") from None
+    pairs, faults = [], []
     for number, line in enumerate(lines, start=1):
-        names = re.split(r"[\s,]+", line.partition("#")[0].strip())
+        text = line.partition("#")[0].strip()
+        names = re.split(r"\s*[\t,]\s*" if re.search(r"[\t,]", text) else r"\s+", text)
         if names == [""]:
             continue
         if len(names) != 2:
-            raise ValueError(f"line {number} of {path} must name a photo and a style, not {len(names)} pictures")
-        where = f"line {number} of {path}"
-        pairs.append(Pair(_named(names[0], contents, "photo", where), _named(names[1], styles, "style", where)))
+            faults.append(f"line {number} must name a photo and a style, not {len(names)} pictures")
+            continue
+        found = [_named(names[0], contents), _named(names[1], styles)]
+        if all(len(pictures) == 1 for pictures in found):
+            pairs.append(Pair(found[0][0], found[1][0]))
+        for name, pictures, kind in zip(names, found, ("photo", "style"), strict=True):
+            if not pictures:
+                faults.append(f"line {number}: there is no {kind} called {name!r}")
+            elif len(pictures) > 1:
+                which = " or ".join(picture.name for picture in pictures)
+                faults.append(f"line {number}: the {kind} {name!r} may be {which}")
+    if faults:
+        raise ValueError(f"{path}: " + "; ".join(faults))
     if not pairs:
         raise ValueError(f"{path} names no pairs")
-    return pairs
+    return list(dict.fromkeys(pairs))
 
 
-def find_result(folder: Path, pair: Pair) -> Path:
-    """What somebody made of a pair: CONTENT_STYLE with any suffix of a picture; raises FileNotFoundError for none."""
-    found = [path for path in images.pictures_in(folder) if path.stem == pair.name]
-    if not found:
-        raise FileNotFoundError(f"the folder {folder} holds no picture {pair.name}")
-    return found[0]
+def find_results(folder: Path, pairs: Iterable[Pair]) -> dict[Pair, Path]:
+    """What somebody made of pairs: pictures CONTENT_STYLE with any suffix, directly in a folder.
+
+    Raises ValueError, naming them all, for pairs without a picture, or with several; what `images.pictures_in` raises.
+    """
+    by_stem: defaultdict[str, list[Path]] = defaultdict(list)
+    for path in images.pictures_in(folder):
+        by_stem[path.stem].append(path)
+    found = {pair: by_stem[pair.name] for pair in pairs}
+    if missing := [pair.name for pair, paths in found.items() if not paths]:
+        raise ValueError(f"the folder {folder} holds no picture {', '.join(missing)}")
+    if several := [" and ".join(path.name for path in paths) for paths in found.values() if len(paths) > 1]:
+        raise ValueError(f"the folder {folder} holds {', '.join(several)}, of one pair each")
+    return {pair: path for pair, (path,) in found.items()}
 
 
-def _named(name: str, pictures: Sequence[Path], kind: str, where: str) -> Path:
-    found = [path for path in pictures if name in (path.name, path.stem)]
-    if len(found) != 1:
-        many = "no" if not found else f"{len(found)} different"
-        raise ValueError(f"{where}: there is {many} {kind} called {name}")
-    return found[0]
+def titles(folders: Sequence[Path], taken: Iterable[str]) -> dict[str, Path]:
+    """Folders by their names, or by their paths where a name is not one folder's alone, or is taken already.
+
+    Raises ValueError for a folder that is given twice.
+    """
+    whole = [folder.resolve() for folder in folders]
+    counts = Counter([*taken, *(path.name for path in whole)])
+    names = [path.name if counts[path.name] == 1 else str(path) for path in whole]
+    for name, folder in zip(names, folders, strict=True):
+        if names.count(name) > 1:
+            raise ValueError(f"the folder {folder} is given twice")
+    return dict(zip(names, folders, strict=True))
+
+
+def _named(name: str, pictures: Sequence[Path]) -> list[Path]:
+    """The one of that name; where there is none, those that have the name but for their suffix."""
+    return [path for path in pictures if path.name == name] or [path for path in pictures if path.stem == name]
