@@ -10,7 +10,7 @@ import numpy as np
 import tyro
 from tqdm import tqdm
 
-from uwct.cli.bench import JUDGES, MEASURES, Bench, Made, judged
+from uwct.cli.bench import JUDGES, MEASURES, Bench, Made, Result, judged
 from uwct.cli.cache import start_quickly
 from uwct.cli.errors import fail_partly, one_sentence
 from uwct.cli.gallery import sheet_of_all, sheet_of_pairs
@@ -151,7 +151,8 @@ def print_pairs(
     arguments: Arguments, bench: Bench, pairs: Sequence[Pair], look: Preset, others: Mapping[str, Mapping[Pair, Path]]
 ) -> list[str]:
     """Prints a row a picture, and the means, and writes the contact sheet; returns what failed."""
-    names, results = (OURS, *others), []
+    names = (OURS, *others)
+    results: list[Result] = []
     for result in bench.run(pairs, {OURS: look}, others):
         if not results:  # the photos could be read
             print(head("content", "style", *(["by"] if others else []), *MEASURES, "seconds"))
