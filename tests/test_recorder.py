@@ -65,10 +65,10 @@ def test_a_resumed_run_drops_the_lines_beyond_its_step_and_a_line_cut_short(tmp_
 
 
 def test_the_table_has_a_row_a_level_and_dashes_for_what_is_unknown():
-    records = {2: {"train": {"loss": 0.25}, "test": {"loss": 0.5, "psnr": 21.456, "ssim": 0.7}}, 1: {}}
+    records = {2: {"train": {"loss": 0.25}, "test": {"loss": 0.5, "psnr": 21.456, "ssim": 0.7, "lpips": 0.1234}}, 1: {}}
     assert report.table(records).splitlines()[2:] == [
-        "| level 1 (relu1_1) | - | - | - | - |",
-        "| level 2 (relu2_1) | 0.2500 | 0.5000 | 21.46 | 0.700 |",
+        "| level 1 (relu1_1) | - | - | - | - | - |",
+        "| level 2 (relu2_1) | 0.2500 | 0.5000 | 21.46 | 0.700 | 0.123 |",
     ]
 
 
