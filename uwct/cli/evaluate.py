@@ -12,8 +12,8 @@ from tqdm import tqdm
 
 from uwct.cli.bench import JUDGES, MEASURES, Bench, Made, Result, judged
 from uwct.cli.cache import start_quickly
+from uwct.cli.contact_sheets import sheet_of_all, sheet_of_pairs
 from uwct.cli.errors import fail_partly, one_sentence
-from uwct.cli.gallery import sheet_of_all, sheet_of_pairs
 from uwct.cli.look import NUMBERS, Look
 from uwct.cli.networks import Networks
 from uwct.cli.plan import check_outputs

@@ -5,7 +5,7 @@ that sum to 1 in every pixel: where masks overlap they are divided by their sum;
 """
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -19,7 +19,6 @@ from uwct.pipeline.styles import Precision, Style, check_picture, encode_styles
 # Shares of styles in a mixture: one a style, or one a style for each level.
 Weights = Sequence[float] | Sequence[Sequence[float]] | Array
 Strength = float | Array | Sequence[float]
-Mask = TypeVar("Mask")
 
 
 class Region(struct.PyTreeNode):

@@ -1,17 +1,15 @@
 """Textures: what a style makes of noise (Li et al. 2017, section 4.2)."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 from jax import Array
 
 from uwct.networks.layers import Padding
 from uwct.networks.model import Model
-from uwct.pipeline.level import COARSE_TO_FINE, Transform
-from uwct.pipeline.parts import Region, Strength, Wanted, Weights
-from uwct.pipeline.styles import encode_styles
-from uwct.pipeline.whole import stylize
+from uwct.pipeline.level import COARSE_TO_FINE, Settings, Transform
+from uwct.pipeline.parts import Strength, Wanted, Weights, resolve
+from uwct.pipeline.whole import finished, painted
 from uwct.transforms.matching import wct
 
 
@@ -35,16 +33,9 @@ def synthesize(
     `whole.stylize`: `padding="wrap"` makes a texture that can be laid out as tiles without seams, `parts.between` one
     that changes from style to style.
     """
-    picture = jax.random.uniform(key, (*shape, 3))
-    how: dict[str, Any] = {"transform": transform, "shrinkage": shrinkage, "padding": padding, "weights": weights}
-    wanted = encoded(model, style)
+    parts = resolve(model, style, levels, alpha, weights)
+    settings = Settings(tuple(levels), shrinkage, transform, padding=padding)
+    picture = noise = jax.random.uniform(key, (*shape, 3))
     for _ in range(passes):
-        picture = stylize(model, picture, wanted, levels, alpha, **how)
-    return picture
-
-
-def encoded(model: Model, style: Wanted) -> Any:
-    """The same with every style picture encoded, once for all passes."""
-    if isinstance(style, Sequence) and any(isinstance(one, Region) for one in style):
-        return [region.replace(style=encode_styles(model, region.style)) for region in style]  # type: ignore[union-attr]
-    return encode_styles(model, style)  # type: ignore[arg-type]
+        picture = painted(model, picture, parts, settings)
+    return finished(picture, noise, parts)
