@@ -120,6 +120,7 @@ def test_textures_between_styles_and_on_the_way_from_one_to_another(folder, caps
         (("--seed", "-1"), "--seed must lie between 0 and 2^32, not -1"),
         (("--style", "b.png", "--gradient", "--seamless"), "--gradient and --seamless do not go together"),
         (("--json", "--output", "-"), "--json would be mixed with the picture"),
+        (("--resume",), "--resume needs a folder as --style"),
         (("--style", "b.png", "--style-weights", "1", "1", "1"), "2 styles need as many --style-weights, or 8 for 4"),
     ],
 )
@@ -128,6 +129,23 @@ def test_textures_that_cannot_be_made_are_refused(folder, capsys, words, sentenc
         make("--style", "a.png", *words)
     assert end.value.code == 2
     assert sentence in capsys.readouterr().err
+
+
+def test_textures_of_a_folder_of_styles_are_recorded_and_resumed(folder, capsys):
+    for name in ("styles", "out"):
+        Path(name).mkdir()
+    for name in ("a.png", "b.png"):
+        shutil.copy(name, "styles")
+    words = ("--style", "styles", "--levels", "1", "--size", "24", "--output", "out")
+    make(*words)
+    made = {path: path.stat().st_mtime_ns for path in Path("out").glob("*.png")}
+    assert len(made) == 2
+    removed = min(made)
+    removed.unlink()
+    make(*words, "--resume")
+    assert "1 of 2 pictures are finished already" in capsys.readouterr().err
+    again = {path: path.stat().st_mtime_ns for path in Path("out").glob("*.png")}
+    assert {path for path in made if again[path] != made[path]} == {removed}
 
 
 def test_textures_need_no_content_and_follow_the_seed(folder):

@@ -9,11 +9,11 @@ import hashlib
 import importlib.metadata
 import json
 import platform
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from uwct.cli.dtypes import dtype_for
-from uwct.cli.options import Arguments
 from uwct.cli.plan import Job
 from uwct.files import append_line, read_lines
 from uwct.networks import model as models
@@ -21,7 +21,7 @@ from uwct.pictures import images
 
 NAME = "manifest.jsonl"
 # What changes nothing in a picture, or is recorded by its files.
-_LEFT_OUT = ("look", "styles", "regions", "networks", "content", "output", "json", "resume", "max_megapixels")
+_LEFT_OUT = ("look", "styles", "regions", "networks", "content", "style", "output", "json", "resume", "max_megapixels")
 
 
 class Manifest:
@@ -57,14 +57,17 @@ class Manifest:
         return {"file": path.name, "sha256": self._known[path]}
 
 
-def how(arguments: Arguments) -> dict[str, Any]:
-    """What is recorded of a run of `uwct stylize`: its options, and the files that it reads beside the pictures."""
-    options = {name: value for name, value in vars(arguments).items() if name not in _LEFT_OUT}
-    for group in (arguments.styles, arguments.regions, arguments.networks):
-        options |= dataclasses.asdict(group)
-    del options["style"]
+def how(arguments: Any, others: Iterable[Path]) -> dict[str, Any]:
+    """What is recorded of a run: the options, those that commands share among them, and the files read beside pictures.
+
+    `arguments` are those of a command that stylizes, with its Look and Networks; `others` are the further files.
+    """
+    options = dataclasses.asdict(arguments)
+    for group in ("styles", "regions", "networks"):
+        options |= options.get(group, {})
+    options = {name: value for name, value in options.items() if name not in _LEFT_OUT}
     options |= dataclasses.asdict(arguments.look.resolve()) | {"dtype": dtype_for(arguments.networks.dtype)}
-    files = {path.name: sha256(path) for path in (models.find_file(arguments.networks.model), *arguments.others)}
+    files = {path.name: sha256(path) for path in (models.find_file(arguments.networks.model), *others)}
     return {"options": options, "files": files, "versions": versions()}
 
 

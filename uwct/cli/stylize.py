@@ -61,7 +61,9 @@ def main(argv: list[str] | None = None, prog: str = "stylize.py") -> None:
         jobs = plan(arguments.content, arguments.styles.paths, arguments.output, arguments.others, further)
         model = arguments.networks.load(look.levels)
         check_tile(arguments.tile, model.config)
-        manifest = Manifest(jobs[0].output.parent, how(arguments)) if arguments.takes_folders else None
+        manifest = (
+            Manifest(jobs[0].output.parent, how(arguments, arguments.others)) if arguments.takes_folders else None
+        )
         failures = run(
             jobs,
             partial(encode, arguments, look, model) if not arguments.compat else lambda paths: None,

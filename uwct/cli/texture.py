@@ -14,6 +14,7 @@ from uwct.cli.cache import start_quickly
 from uwct.cli.errors import fail_partly, one_sentence
 from uwct.cli.jobs import Report, record, run
 from uwct.cli.look import Look
+from uwct.cli.manifest import Manifest, how
 from uwct.cli.networks import Networks
 from uwct.cli.plan import Job, beside, plan
 from uwct.cli.sizes import LARGEST, MEGAPIXELS, MaxMegapixels, check_memory, check_size, pixel_limit
@@ -62,6 +63,9 @@ class Arguments:
     frames: int = 0
     """Make so many textures out of the same noise, from the first style over those between to the last, as numbered
     files: name.000.png and so on."""
+    resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """With a folder of styles: leave out what an earlier run, of the same files, options and versions, has finished, as
+    manifest.jsonl in the folder of outputs says."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print a line of JSON for each picture instead of a sentence."""
     max_megapixels: MaxMegapixels = MEGAPIXELS
@@ -72,6 +76,11 @@ class Arguments:
         """(height, width) in pixels."""
         width, height = self.shape or (self.size, self.size)
         return height, width
+
+    @property
+    def takes_folder(self) -> bool:
+        """Whether the styles are those of a folder."""
+        return any(path.is_dir() for path in self.styles.paths)
 
     def check(self) -> None:
         """Raises ValueError for options that do not go together."""
@@ -87,7 +96,9 @@ class Arguments:
                 raise ValueError(f"--shape must be two numbers from 1 to 2^31, not {side}")
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"--seed must lie between 0 and 2^32, not {self.seed}")
-        pictures = len(paths) if not any(path.is_dir() for path in paths) else 0
+        if self.resume and not self.takes_folder:
+            raise ValueError("--resume needs a folder as --style")
+        pictures = 0 if self.takes_folder else len(paths)
         if self.gradient and (pictures not in (2, 4) or self.styles.style_weights):
             raise ValueError("--gradient takes two or four styles, without --style-weights")
         if self.gradient and self.seamless:
@@ -118,6 +129,10 @@ def main(argv: list[str] | None = None, prog: str = "uwct texture") -> None:
             lambda paths: arguments.styles.encode(paths, model, look.style_size),
             partial(paint, arguments, look, model),
             partial(tell, arguments, look),
+            Manifest(jobs[0].output.parent, how(arguments, arguments.styles.style_mask))
+            if arguments.takes_folder
+            else None,
+            arguments.resume,
         )
     fail_partly(failures)
 
