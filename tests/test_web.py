@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -215,6 +216,17 @@ def test_a_port_that_is_taken_is_one_sentence(capsys, served, free_port):
         web.main(["--port", str(free_port)])
     assert stop.value.code == 2
     assert f"cannot listen at 127.0.0.1, port {free_port}: Address already in use" in capsys.readouterr().err
+
+
+def test_who_leaves_in_the_middle_of_an_upload_is_no_error(served, free_port):
+    """`served` sees whether anything was said of it."""
+    with socket.create_connection(("127.0.0.1", free_port)) as half:
+        head = "POST /gradio_api/upload HTTP/1.1", "Host: here", "Content-Length: 1000"
+        head += ("Content-Type: multipart/form-data; boundary=b", "", "--b\r\n")
+        half.sendall("\r\n".join(head).encode())
+        half.settimeout(2)
+        with suppress(TimeoutError):  # it waits for the rest
+            assert not half.recv(1)
 
 
 def test_without_gradio_it_says_how_to_install_it(capsys, monkeypatch):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.util
+import logging
 import os
 import signal
 import socket
@@ -86,6 +87,7 @@ def serve(arguments: Arguments) -> None:
         os.environ |= {"GRADIO_TEMP_DIR": cache, "GRADIO_ANALYTICS_ENABLED": "False", "no_proxy": no_proxy}
         from uwct.cli import page
 
+        logging.getLogger("uvicorn.error").addFilter(worth_saying)
         _, url, _ = page.build(painter, styles, Path(cache)).launch(
             server_name=arguments.host, server_port=arguments.port, max_file_size="50mb",
             theme=page.THEME, css=page.CSS, footer_links=[], quiet=True, prevent_thread_lock=True,
@@ -94,3 +96,10 @@ def serve(arguments: Arguments) -> None:
         print(f"open {url} in a browser; Ctrl-C ends this", flush=True)
         while True:
             time.sleep(3600)
+
+
+def worth_saying(record: logging.LogRecord) -> bool:
+    """False for what the server logs when somebody leaves the page in the middle of an upload."""
+    from starlette.requests import ClientDisconnect
+
+    return not (record.exc_info and isinstance(record.exc_info[1], ClientDisconnect))
