@@ -37,6 +37,7 @@ Limits, all checked before anything is allocated:
 | --- | --- |
 | pixels of a picture | 500 million (`--max-megapixels`), and what there is memory for: 48 bytes a pixel to decode |
 | formats of pictures | JPEG, PNG, GIF, BMP, PPM, WebP, TIFF, AVIF, JPEG 2000; in windows (`--tile`) the usual five |
+| a PNG's text or profile | 64 MiB, decompressed |
 | standard input | 1 GiB |
 | a model or style file | 2 GiB, 1 MiB of header, 1,000 tensors of F16, F32 or F64 |
 | a model's layers | 16 a block, of 4,096 channels |
@@ -225,6 +226,13 @@ ROWS = {
             CONTENT + "/dev/zero --output out.png"),
         Bad("a mask that is no picture", "bad.png" + NO_PICTURE,
             STYLIZE + " --style-mask bad.png", file("bad.png", b"hello")),
+        Bad("a mask of labels, without a color", "the mask bad.png is nearly black everywhere: white is 255, and it "
+            "has 2 at most; of a picture of labels, name a color (MASK:RRGGBB)",
+            STYLIZE + " --region bad.png", image("bad.png", np.arange(81, dtype=np.uint8).reshape(9, 9) % 3)),
+        Bad("a color that a mask has not", "no pixel of the mask bad.png has the color 030405",
+            STYLIZE + " --region bad.png:030405", image("bad.png", np.zeros((9, 9), np.uint8))),
+        Bad("a palette's number where there is none", "bad.png has no palette whose colors could be counted",
+            STYLIZE + " --region bad.png:#3", image("bad.png", np.zeros((9, 9), np.uint8))),
         Bad("a black mask of a style", "the mask bad.png leaves nothing of the style",
             STYLIZE + " --style-mask bad.png", image("bad.png", np.zeros((9, 9), np.uint8))),
         Bad("a name with codes that terminals obey",

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -83,6 +84,64 @@ def test_masks_are_grey_or_one_color(masks):
     np.testing.assert_allclose(green[0, [21, 22, 43, 44]], [0, 1, 1, 0])
     Image.open("labels.png").save("labels.jpg", quality=90, subsampling=0)
     assert np.abs(mask_files.read_mask(Path("labels.jpg"), (42, 66), "00ff00") - green).mean() < 0.1
+
+
+def test_what_is_transparent_is_not_the_part(tmp_path):
+    rgba = np.full((8, 8, 4), 255, np.uint8)
+    rgba[:, 4:, 3], rgba[:4, :, :3] = 0, (255, 0, 0)
+    Image.fromarray(rgba).save(tmp_path / "cutout.png")
+    found = mask_files.read_mask(tmp_path / "cutout.png", (8, 8))
+    np.testing.assert_allclose(found[4:, [0, 3, 4, 7]], np.tile([1.0, 1, 0, 0], (4, 1)))
+    red = mask_files.read_mask(tmp_path / "cutout.png", (8, 8), "ff0000")
+    np.testing.assert_array_equal(red, np.outer(np.arange(8) < 4, np.arange(8) < 4))
+
+
+@pytest.mark.parametrize(("kind", "white", "taken"), [(np.uint8, 1, "1"), (np.uint8, 3, "3"), (np.uint16, 1, "0.0039")])
+def test_a_mask_of_two_faint_values_is_black_and_white(tmp_path, capsys, kind, white, taken):
+    part = np.arange(12) >= 5
+    Image.fromarray(np.tile((white * part).astype(kind), (6, 1))).save(tmp_path / "mask.png")
+    np.testing.assert_array_equal(mask_files.read_mask(tmp_path / "mask.png", (6, 12)), np.tile(part, (6, 1)))
+    said = rf"the lighter of the two values of the mask .*mask.png, {taken} of 255, is taken for white\n"
+    assert re.fullmatch(said, capsys.readouterr().err)
+
+
+def test_masks_that_are_dark_or_empty_on_purpose_are_left_as_they_are(tmp_path, capsys):
+    for name, value in (("half", 128), ("none", 0)):
+        Image.fromarray(np.uint8(value * np.tri(6))).save(tmp_path / f"{name}.png")
+        found = mask_files.read_mask(tmp_path / f"{name}.png", (6, 6))
+        np.testing.assert_allclose(found, np.float32(value / 255) * np.tri(6), atol=1e-6)
+    assert not capsys.readouterr().err
+
+
+def test_a_mask_of_labels_without_a_color_is_refused(tmp_path):
+    Image.fromarray(np.uint8(np.arange(16).reshape(4, 4) % 5)).save(tmp_path / "labels.png")
+    with pytest.raises(ValueError, match=r"nearly black everywhere: .* it has 4 at most; .* name a color"):
+        mask_files.read_mask(tmp_path / "labels.png", (4, 4))
+
+
+def test_one_label_leaves_its_neighbours_alone(tmp_path):
+    ids = np.uint8(np.repeat(np.arange(8), 4))[None].repeat(16, 0)
+    Image.fromarray(ids).save(tmp_path / "ids.png")
+    np.testing.assert_array_equal(mask_files.read_mask(tmp_path / "ids.png", ids.shape, "030303"), ids == 3)
+    palette = Image.fromarray(ids, "P")
+    palette.putpalette([value for i in range(8) for value in (i % 2, 9, 9)])  # numbers 1 and 3 have one color
+    palette.save(tmp_path / "palette.png")
+    np.testing.assert_array_equal(mask_files.read_mask(tmp_path / "palette.png", ids.shape, "#3"), ids == 3)
+    with pytest.raises(ValueError, match=r"no pixel of the mask .* has the color 0a0a0a"):
+        mask_files.read_mask(tmp_path / "ids.png", ids.shape, "0a0a0a")
+    with pytest.raises(ValueError, match="has no palette"):
+        mask_files.read_mask(tmp_path / "ids.png", ids.shape, "#3")
+
+
+def test_labels_in_a_lossy_format_go_to_the_nearest(tmp_path):
+    """Also where JPEG's colors stray farther than labels of a lossless format could lie apart."""
+    colors = np.uint8([[200, 40, 40], [40, 40, 200], [40, 200, 40], [90, 90, 90]])
+    labels = np.repeat(np.arange(4), 16)[None].repeat(32, 0)
+    for quality in (95, 40):
+        Image.fromarray(colors[labels]).save(tmp_path / "labels.jpg", quality=quality)
+        found = [mask_files.read_mask(tmp_path / "labels.jpg", labels.shape, bytes(c).hex()) for c in colors]
+        assert np.mean(np.stack(found) == (labels == np.arange(4)[:, None, None])) > 0.97
+        assert np.stack(found).sum(0).max() == 1  # no pixel is of two labels
 
 
 def test_the_chroma_is_the_photos(folder):

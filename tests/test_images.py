@@ -1,11 +1,14 @@
 import io
 import os
+import struct
+import subprocess
+import sys
 from functools import cache
 
 import numpy as np
 import pytest
 from conftest import picture
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, PngImagePlugin
 
 from uwct.pictures import images
 
@@ -57,6 +60,74 @@ def test_exif_orientation_is_honoured(tmp_path, orientation, suffix, mode):
     stored = image if TURNED[orientation] is None else image.transpose(TURNED[orientation])
     found = images.read(save(tmp_path / f"p.{suffix}", stored, exif=exif))
     np.testing.assert_allclose(found.rgb * 255, upright, atol=1e-4)
+
+
+def broken_exif(orientation):
+    """An EXIF block, by hand, whose other tags are of wrong types: a number as maker, a text as resolution."""
+    float_of_make = struct.pack("<HHIf", 271, 11, 1, 2.5)
+    of_orientation = struct.pack("<HHIHH", 274, 3, 1, orientation, 0)
+    text_of_resolution = struct.pack("<HHI4s", 282, 2, 4, b"abc")
+    entries = float_of_make + of_orientation + text_of_resolution
+    return b"Exif\0\0II*\0" + struct.pack("<IH", 8, 3) + entries + struct.pack("<I", 0)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
+def test_of_exif_only_the_orientation_must_be_readable(tmp_path, orientation, suffix):
+    """What each value means: how the stored rows and columns lie (Exif 2.32, table 6)."""
+    stored = np.zeros((16, 24, 3), np.uint8)
+    stored[:8, :8] = 255  # the stored corner at row 0, column 0
+    corner = {1: (0, 0), 2: (0, 1), 3: (1, 1), 4: (1, 0), 5: (0, 0), 6: (0, 1), 7: (1, 1), 8: (1, 0)}[orientation]
+    path = save(tmp_path / f"p.{suffix}", Image.fromarray(stored), exif=broken_exif(orientation))
+    found = images.read(path).rgb
+    assert found.shape == ((24, 16, 3) if orientation > 4 else (16, 24, 3))
+    assert [found[y, x].mean() > 0.9 for y in (2, -3) for x in (2, -3)].index(True) == 2 * corner[0] + corner[1]
+
+
+def test_a_png_may_carry_megabytes_of_text(tmp_path):
+    """Compressed, as editors write their XMP; also what comes behind the pixels."""
+    texts = PngImagePlugin.PngInfo()
+    texts.add_itxt("XML:com.adobe.xmp", "<x>" + 3_000_000 * "a", zip=True)
+    path = save(tmp_path / "p.png", RGB, pnginfo=texts)
+    data = path.read_bytes()
+    program = "import sys, pathlib; from uwct.pictures import images; print(images.shape(pathlib.Path(sys.argv[1])))"
+    found = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True)
+    assert found.stdout.split() == ["(20,", "30)"], found.stderr  # in a process that has read nothing before
+    assert images.read(path).rgb.shape == (20, 30, 3)
+    start = data.index(b"iTXt") - 4
+    stop = start + 12 + int.from_bytes(data[start : start + 4])
+    moved = data[:start] + data[stop:-12] + data[start:stop] + data[-12:]
+    path.write_bytes(moved)
+    assert images.read(path).rgb.shape == (20, 30, 3)
+
+
+def test_folders_are_searched_through_links_but_not_in_circles(tmp_path):
+    elsewhere, folder = tmp_path / "elsewhere", tmp_path / "folder"
+    (elsewhere / "deep").mkdir(parents=True)
+    folder.mkdir()
+    for path in (elsewhere / "a.jpg", elsewhere / "deep" / "b.png", folder / "c.PPM"):
+        path.write_bytes(b"")
+    for name in ("one", "two"):  # two classes that lead to the same folder
+        (folder / name).symlink_to(elsewhere)
+    (elsewhere / "deep" / "back").symlink_to(folder)
+    found = [str(path.relative_to(folder)) for path in images.pictures_in(folder, recursive=True)]
+    assert found == ["c.PPM", "one/a.jpg", "one/deep/b.png", "two/a.jpg", "two/deep/b.png"]
+
+
+def test_names_that_begin_with_a_dot_are_passed_over(tmp_path):
+    (tmp_path / ".ipynb_checkpoints").mkdir()
+    for name in ("cat.jpg", "._cat.jpg", ".ipynb_checkpoints/cat.jpg"):
+        (tmp_path / name).write_bytes(b"")
+    assert images.pictures_in(tmp_path, recursive=True) == [tmp_path / "cat.jpg"]
+    hidden = tmp_path / ".photos"  # unless it is what was asked for
+    hidden.mkdir()
+    (hidden / "a.png").write_bytes(b"")
+    assert images.pictures_in(hidden) == [hidden / "a.png"]
+
+
+def test_folders_give_every_format_that_single_files_may_have():
+    registered = {suffix for suffix, kind in Image.registered_extensions().items() if kind in images.FORMATS}
+    assert registered == images.READABLE
 
 
 def test_garbage_in_place_of_exif_does_not_stop_a_picture(tmp_path):

@@ -78,6 +78,22 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return lines
 
 
+def files_in(folder: Path, *, recursive: bool = False, within: tuple[str, ...] = ()) -> Iterator[Path]:
+    """The files in a folder, and in its subfolders if `recursive`; symbolic links are followed, but not in circles.
+
+    Names that begin with a dot are passed over: previews of macOS (`._cat.jpg`), `.ipynb_checkpoints`, and what our own
+    commands leave when they are killed. `within` are the real paths of the folders that this one was found in.
+    """
+    real = os.path.realpath(folder)
+    for path in folder.iterdir() if real not in within else ():
+        if path.name.startswith("."):
+            continue
+        if path.is_file():
+            yield path
+        elif recursive and path.is_dir():
+            yield from files_in(path, recursive=True, within=(*within, real))
+
+
 def _sync(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:

@@ -12,6 +12,7 @@ import numpy as np
 
 from uwct.convert import keras, torch7, torch_files
 from uwct.convert.networks import Network, recognise
+from uwct.files import files_in
 from uwct.networks.config import LEVELS, Blocks, ModelConfig
 from uwct.networks.model import Model
 from uwct.networks.normalisation import mean_activations, normalise, variances
@@ -56,7 +57,7 @@ def _files(path: Path) -> list[Path]:
         raise FileNotFoundError(f"there is no file or folder {path}")
     if not path.is_dir():
         return [path]
-    found = [file for file in sorted(path.iterdir()) if file.is_file() and is_foreign(file)]
+    found = sorted(file for file in files_in(path) if is_foreign(file))
     if not found:
         raise ValueError(f"the folder {path} holds no weight files (of PyTorch, Torch7 or Keras)")
     return found

@@ -15,17 +15,30 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, PngImagePlugin, UnidentifiedImageError
 
-from uwct.files import write_bytes
+from uwct.files import files_in, write_bytes
 from uwct.pictures import bounds
 
 STANDARD = Path("-")  # stands for standard input and output
 SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
-READABLE = {*SUFFIXES, ".bmp", ".gif"}  # what is taken for a picture in a folder
+# What is taken for a picture in a folder: the suffixes of all FORMATS.
+READABLE = {*SUFFIXES, ".jpe", ".jfif", ".apng", ".gif", ".bmp", ".pbm", ".pgm", ".ppm", ".pnm", ".pfm", ".avif"}
+READABLE |= {".avifs", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"}
 # The decoders that a picture's bytes may reach, by Pillow's names; some of the others start further programs.
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF", "AVIF", "JPEG2000")
 LARGEST_STREAM = 2**30  # bytes that standard input may give
+LARGEST_CHUNK = 2**26  # bytes that a PNG's text or profile may have, decompressed; cameras and editors write megabytes
+_ORIENTATION = 274  # an EXIF tag
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _PHOTOMETRIC, _MIN_IS_WHITE = 262, 0  # a TIFF tag, and its value for negatives, which Pillow turns at 8 bits only
 _LARGEST = {"JPEG": 65500, "WEBP": 16383}  # pixels a side
 # What Pillow raises about broken files, apart from its own errors.
@@ -92,6 +105,25 @@ def shape(path: Path) -> tuple[int, int]:
         return image.height, image.width
 
 
+def palette_indices(path: Path) -> np.ndarray:
+    """The numbers `uint8[H, W]` of the palette's colors that a picture's pixels have, upright; raises as `read` does.
+
+    Raises ValueError too for a picture without a palette.
+    """
+    check_file(path)
+    with _opened(path.read_bytes(), str(path)) as (image, _):
+        indices = np.asarray(image) if image.mode == "P" else None
+    if indices is None:
+        raise ValueError(f"{path} has no palette whose colors could be counted")
+    return indices
+
+
+def is_lossless(path: Path) -> bool:
+    """Whether the format of a picture keeps colors exactly, by the file's header; raises as `shape` does."""
+    with path.open("rb") as file, _one_sentence(str(path)), Image.open(file, formats=FORMATS) as image:
+        return image.format in ("PNG", "GIF", "BMP", "PPM", "TIFF")
+
+
 def decode(data: bytes, name: str) -> Picture:
     """The picture in the bytes of a file, as `read` gives it; raises ValueError, with `name`, when there is none."""
     with _opened(data, name) as (image, negative):
@@ -121,6 +153,7 @@ def _opened(data: bytes, name: str) -> Iterator[tuple[Image.Image, bool]]:
 @contextmanager
 def _one_sentence(name: str) -> Iterator[None]:
     """Turns what Pillow raises about a file into a ValueError that names it."""
+    PngImagePlugin.MAX_TEXT_CHUNK = LARGEST_CHUNK  # not 1 MiB
     try:
         yield
     except UnidentifiedImageError:
@@ -178,13 +211,13 @@ def write(path: str | os.PathLike[str], picture: Picture) -> None:
 def pictures_in(folder: Path, *, recursive: bool = False) -> list[Path]:
     """The files in a folder, and in its subfolders if `recursive`, that are pictures by their suffix, sorted.
 
-    Raises ValueError when there are none, FileNotFoundError or NotADirectoryError when there is no such folder.
+    Of which files is as `files_in` says. Raises ValueError when there are none, FileNotFoundError or NotADirectoryError
+    when there is no such folder.
     """
     if not folder.is_dir():
         kind = NotADirectoryError if folder.exists() else FileNotFoundError
         raise kind(f"there is no folder {folder}")
-    found = folder.rglob("*") if recursive else folder.iterdir()
-    pictures = sorted(path for path in found if path.suffix.lower() in READABLE and path.is_file())
+    pictures = sorted(path for path in files_in(folder, recursive=recursive) if path.suffix.lower() in READABLE)
     if not pictures:
         raise ValueError(f"the folder {folder} holds no pictures")
     return pictures
@@ -210,11 +243,12 @@ def check_shape(path: Path, shape: tuple[int, int]) -> None:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Turned by its EXIF orientation; as it is when the EXIF block is garbage."""
+    """Turned by its EXIF orientation, whatever else the EXIF block holds; as it is where that cannot be read."""
     try:
-        return ImageOps.exif_transpose(image)
-    except (OSError, SyntaxError, ValueError, struct.error):
+        turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+    except (*_BROKEN, TypeError):
         return image
+    return image if turn is None else image.transpose(turn)
 
 
 def _to_rgba(image: Image.Image, negative: bool) -> tuple[list[np.ndarray], bytes | None]:
