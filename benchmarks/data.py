@@ -59,7 +59,7 @@ def speed(batches: Iterator[Any], arguments: Arguments) -> float:
 def pipeline(arguments: Arguments, threads: int) -> Any:
     """The pipeline of training, in host memory."""
     reader = data.Reader(open_source(arguments.data, arguments.split, arguments.data_dir))
-    sizes = {"batch": arguments.batch, "crop": arguments.crop, "short_side": arguments.short_side}
+    sizes: dict[str, Any] = {"batch": arguments.batch, "crop": arguments.crop, "short_side": arguments.short_side}
     return data.train_batches(reader, threads=threads, **sizes)
 
 

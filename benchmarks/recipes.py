@@ -61,7 +61,7 @@ def steps(config: TrainConfig, arguments: Arguments, model: models.Model) -> Any
     """A run from its random start: (state, metrics) of every step."""
     devices = Devices.all()
     reader = data.Reader(open_source(arguments.data))
-    sizes = {"batch": config.batch, "crop": config.crop, "seed": config.seed}
+    sizes: dict[str, Any] = {"batch": config.batch, "crop": config.crop, "seed": config.seed}
     batches = data.on_device(data.train_batches(reader, **sizes), devices.split)
     decoder = models.init_decoder(jax.random.key(config.seed), model.config, arguments.level)
     state = devices.replicate(stepping.init_state(decoder, config))

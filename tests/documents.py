@@ -15,6 +15,8 @@ SHORT = {
     "--split train[:2] --test-split train[2:]",
     "least-squares": "--levels 1",
     "autoencoders": "--decoder-width 1 --levels 2",
+    "painters": "--decoder-width 1 --crop 32 --short-side 32",
+    "examples/paintings.py": "--count 2",
     "stylize": "--size 96",  # one size for all, so that its programs are compiled once
     "texture": "--size 96",
     "measure": "--count 1 --crop 32",
@@ -55,8 +57,8 @@ LAUNCHERS = ("stylize.py", "train.py")
 
 def shortened(words: list[str]) -> list[str]:
     """The words of a command (without `python` or `uwct`), and what makes it short: smaller pictures and networks."""
-    if words[0].startswith("benchmarks"):
-        return [*words, *SHORT[words[0]].split()]
+    if "/" in words[0]:
+        return [*words, *SHORT.get(words[0], "").split()]
     name, more = words[0].removesuffix(".py"), []
     if name not in SIZED or not {"--size", "--shape"} & set(words):
         more += SHORT.get(name, "").split()

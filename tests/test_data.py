@@ -32,6 +32,20 @@ def test_every_epoch_shows_every_photograph(tmp_path):
         assert sorted(int(crop[0, 0, 0]) for batch in epoch for crop in batch) == [0, 40, 80, 120, 160, 200]
 
 
+def test_with_styles_every_photograph_comes_with_one(tmp_path):
+    for name, values in (("photographs", (0, 40, 80)), ("styles", (200, 250))):
+        (tmp_path / name).mkdir()
+        for value in values:
+            Image.new("RGB", (20, 20), (value, 0, 0)).save(tmp_path / name / f"{value}.png")
+    (tmp_path / "styles" / "broken.png").write_bytes(b"not a picture")
+    photographs, styles = (data.Reader(PhotographFolder(tmp_path / name)) for name in ("photographs", "styles"))
+    pairs = np.concatenate(take(data.train_batches(photographs, batch=3, crop=16, styles=styles), 20))
+    assert pairs.shape == (60, 2, 16, 16, 3)
+    assert set(pairs[:, 0, 0, 0, 0]) == {0, 40, 80}
+    assert set(pairs[:, 1, 0, 0, 0]) == {200, 250}
+    assert len(set(zip(*pairs[:, :, 0, 0, 0].T, strict=True))) == 6  # in all combinations
+
+
 def test_crops_come_from_the_photograph_flipped_or_not():
     photograph = np.uint8(255 * picture(24, 20))
     windows = [photograph[i : i + 16, j : j + 16] for i in range(9) for j in range(5)]

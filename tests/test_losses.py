@@ -2,7 +2,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from uwct.training.losses import psnr, squared_error
+from uwct.training.losses import color_loss, psnr, squared_error
 
 
 def test_squared_error_is_element_wise_and_float32(rng):
@@ -18,7 +18,7 @@ def test_psnr_of_a_known_error_and_of_clipping():
     np.testing.assert_allclose(psnr(jnp.full((8, 8, 3), 7.0), target[0]), 20, rtol=1e-3)
 
 
-@pytest.mark.parametrize("loss", [squared_error, psnr])
+@pytest.mark.parametrize("loss", [squared_error, psnr, color_loss])
 def test_shapes_that_would_broadcast_are_refused(loss):
     with pytest.raises(ValueError, match="one shape"):
-        loss(jnp.zeros((1, 4, 4, 3)), jnp.zeros((4, 4, 3)))
+        loss(jnp.zeros((1, 8, 8, 3)), jnp.zeros((8, 8, 3)))

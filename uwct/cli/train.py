@@ -8,14 +8,16 @@ from uwct.cli.tasks.arguments import Arguments, parse
 from uwct.cli.tasks.autoencoders import Autoencoders
 from uwct.cli.tasks.decoders import Decoders
 from uwct.cli.tasks.distill import Distill
+from uwct.cli.tasks.painters import Painters
 from uwct.cli.tasks.trial import evaluate_model
 from uwct.training import parallel
 from uwct.training.loop import Stop, Stopped, stop_at_sigterm
 
-TASKS: dict[str, type[Decoders | Autoencoders | Distill]] = {
+TASKS: dict[str, type[Decoders | Autoencoders | Distill | Painters]] = {
     "decoders": Decoders,
     "autoencoders": Autoencoders,
     "distill": Distill,
+    "painters": Painters,
 }
 
 

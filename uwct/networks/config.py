@@ -19,7 +19,8 @@ class ModelConfig:
       blocks: channels of every convolution, block by block; relu_X_1 is the first convolution of block X. Fewer than
         five blocks are an encoder that ends earlier.
       decoder_width: the decoders' hidden channels as a fraction of the encoder's.
-      normalised: whether each encoder channel is scaled to mean activation 1 over natural photographs.
+      normalised: whether encoder channels are scaled to mean activation 1 over natural photographs or, of an encoder
+        that a level has for its own, to variance 1.
       variances: of the pixels and of relu1_1 to relu5_1 over natural photographs, the unit of the training losses.
       encoders: where every level has an encoder of its own, the blocks of each, () for a level without one; else ().
       final_relu: whether decoders end with a ReLU (Collaborative Distillation's) or linearly.

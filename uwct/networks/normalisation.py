@@ -75,11 +75,34 @@ def normalise_with(
     return normalise(encoder, means), fitted
 
 
+def normalise_tap(
+    blocks: Blocks, encoder: Any, decoder: Any, level: int, batches: Iterable[np.ndarray]
+) -> tuple[Any, Any]:
+    """A level's own encoder with each channel of relu_X_1 scaled to variance 1, and its decoder fitted to it.
+
+    Nothing else of it is ever looked at, so within, layers keep the scale that they learned at, which further training
+    needs. Variance, not the mean, since the covariances that `shrink` and `monge` weigh channels by are then alike.
+    """
+    last = f"conv{level}_1"
+    deviation = np.sqrt(channel_variances(blocks, encoder, batches)[level])
+    scale = np.where(deviation < LEAST_SHARE * deviation.mean(), 1, deviation).astype(np.float32)
+    kernel, bias = (np.asarray(encoder[last][key]) for key in ("kernel", "bias"))
+    fitted = np.asarray(decoder[last]["kernel"]) * scale[:, None]
+    scaled = {**encoder, last: {"kernel": kernel / scale, "bias": bias / scale}}
+    return scaled, {**decoder, last: {**decoder[last], "kernel": fitted}}
+
+
 def variances(blocks: Blocks, params: Any, batches: Iterable[np.ndarray]) -> tuple[float, ...]:
     """(pixels, relu1_1, ..., relu5_1): the variance about each channel's mean, averaged over channels.
 
     Levels that the encoder does not reach have 1.
     """
+    found = [float(each.mean()) for each in channel_variances(blocks, params, batches)]
+    return (*found, *[1.0] * (len(LEVELS) - len(blocks)))
+
+
+def channel_variances(blocks: Blocks, params: Any, batches: Iterable[np.ndarray]) -> list[np.ndarray]:
+    """Of pixels `[3]` and of each level's features `[C]`, as far as the encoder reaches: the variance of channels."""
     encoder = Encoder(blocks)
 
     @jax.jit
@@ -96,5 +119,4 @@ def variances(blocks: Blocks, params: Any, batches: Iterable[np.ndarray]) -> tup
             for ts, ns in zip(total, new, strict=True)
         ]
         count += len(pictures)
-    found = [float(np.mean(square / count - (mean / count) ** 2)) for mean, square in total]
-    return (*found, *[1.0] * (len(LEVELS) - len(blocks)))
+    return [np.maximum(square / count - (mean / count) ** 2, 0) for mean, square in total]

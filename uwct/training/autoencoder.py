@@ -22,7 +22,7 @@ import numpy as np
 from jax import Array
 
 from uwct.networks.model import Model
-from uwct.networks.normalisation import normalise_with, variances
+from uwct.networks.normalisation import normalise_tap, variances
 from uwct.networks.vgg import encoder_layers
 from uwct.training.least_squares import fit
 from uwct.training.losses import psnr, squared_error
@@ -105,10 +105,10 @@ def finish(params: Any, model: Model, level: int, batches: Callable[[], Iterable
     `batches` gives the same pictures at each call. The map has done its work and is left behind.
     """
     _, blocks = model.config.encoder(level)
-    encoder, decoders = normalise_with(blocks, params["encoder"], {level: params["decoder"]}, batches())
+    encoder, decoder = normalise_tap(blocks, params["encoder"], params["decoder"], level, batches())
     units = list(model.config.variances)
     units[level] = variances(blocks, encoder, batches())[level]
     return model.replace(
-        params={**model.params, f"encoder{level}": encoder, f"decoder{level}": decoders[level]},
+        params={**model.params, f"encoder{level}": encoder, f"decoder{level}": decoder},
         config=dataclasses.replace(model.config, variances=tuple(units)),
     )

@@ -29,6 +29,8 @@ class TrainConfig:
         pictures sharp where pixels alone give the mean of all that is possible; 0 goes without.
       teacher_weight: where encoders learn too, the weight of the share of the critic's features that no linear map of
         theirs predicts.
+      content_weight: where networks learn to paint, the weight of the photograph's shapes beside the style distance.
+      reconstruction_weight: the same, of photographs' reconstructions.
       average: the decay of an exponential moving average of the weights, which becomes the result in their place; it
         starts short and reaches this after some 10 / (1 - average) steps; 0 keeps none.
       loss: "variances" divides the mean squared error of pixels and of features by their variance over natural
@@ -54,6 +56,8 @@ class TrainConfig:
     feature_weight: float = 1.0
     perceptual_weight: float = 0.0
     teacher_weight: float = 0.3
+    content_weight: float = 0.5
+    reconstruction_weight: float = 0.5
     average: float = 0.0
     loss: str = "variances"
     dtype: str = "bfloat16"
@@ -71,7 +75,7 @@ class TrainConfig:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, not {getattr(self, name)}")
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"learning_rate must be positive, not {self.learning_rate}")
-        for name in ("feature_weight", "perceptual_weight", "teacher_weight"):
+        for name in (field.name for field in dataclasses.fields(self) if field.name.endswith("_weight")):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
         if not 0 <= self.average < 1:
@@ -106,5 +110,16 @@ RECIPES = {
         warmup=50,
         perceptual_weight=2,
         average=0.995,
+    ),
+    "paint": TrainConfig(
+        steps=2000,
+        batch=2,
+        crop=192,
+        short_side=256,
+        optimizer="muon",
+        learning_rate=5e-5,
+        schedule="cosine",
+        warmup=50,
+        average=0.99,
     ),
 }

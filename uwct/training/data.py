@@ -78,23 +78,37 @@ class Reader:
 
 
 def train_batches(
-    reader: Reader, *, batch: int, crop: int, short_side: int = 0, seed: int = 0, threads: int = 4
+    reader: Reader,
+    *,
+    batch: int,
+    crop: int,
+    short_side: int = 0,
+    seed: int = 0,
+    threads: int = 4,
+    styles: Reader | None = None,
 ) -> grain.IterDataset:
     """Endless shuffled batches `uint8[batch, crop, crop, 3]`, every photograph once before any comes again.
 
-    What cannot be read is passed over; since the shares repeat for ever, no process runs out of data before another.
+    With `styles`, each photograph comes with one of these, chosen at random: `uint8[batch, 2, crop, crop, 3]`. What
+    cannot be read is passed over; since the shares repeat for ever, no process runs out of data before another.
     """
 
     def crop_of(index: int, rng: np.random.Generator) -> np.ndarray | None:
         photograph = reader(index)
         return None if photograph is None else random_crop(photograph, rng, crop, short_side)
 
+    def pair_of(index: int, rng: np.random.Generator) -> np.ndarray | None:
+        assert styles is not None
+        pair = [reader(index), styles(int(rng.integers(len(styles))))]
+        found = [random_crop(picture, rng, crop, short_side) for picture in pair if picture is not None]
+        return np.stack(found) if len(found) == len(pair) else None
+
     return (
         grain.MapDataset.range(len(reader))
         .seed(seed)
         .shuffle()
         .repeat()
-        .random_map(crop_of)
+        .random_map(pair_of if styles else crop_of)
         .to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=4 * batch))
         .batch(batch)
     )

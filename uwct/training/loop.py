@@ -45,6 +45,7 @@ class Run:
       identity: what else must be the same for a run to be resumed.
       save_every: steps between checkpoints, each tested first.
       test: the test, or None for none.
+      styles: pictures of which each photograph comes with one, where the loss takes pairs (see `data.train_batches`).
     """
 
     name: str
@@ -54,6 +55,7 @@ class Run:
     identity: dict[str, Any]
     save_every: int
     test: Test | None = None
+    styles: data.Reader | None = None
 
     def finish(self, params: Any, fixed: Any, reader: data.Reader, stop: "Stop") -> Any:
         """Trains to the end and gives the parameters of the best test or, untested, the last.
@@ -70,6 +72,7 @@ class Run:
                 crop=config.crop,
                 short_side=config.short_side,
                 seed=config.seed,
+                styles=self.styles,
             ),
             devices.split,
         )

@@ -19,6 +19,24 @@ def squared_error(prediction: Array, target: Array) -> Array:
     return jnp.square(prediction.astype(dtype) - target.astype(dtype))
 
 
+def color_loss(prediction: Array, target: Array, *, block: int = 8) -> Array:
+    """How far the colors of pictures `[N, H, W, 3]` are off: a scalar, some 1 where the prediction is grey.
+
+    The squared error of what RGB is beside its mean, averaged over blocks of pixels, over that of grey. Colors vary so
+    little beside light and shade that the squared error of pixels hardly asks for them.
+    """
+    _same_shape(prediction, target)
+
+    def colors(pictures: Array) -> Array:
+        n, height, width, channels = pictures.shape
+        blocks = pictures.astype(jnp.float32).reshape(n, height // block, block, width // block, block, channels)
+        blocks = blocks.mean((2, 4))
+        return blocks - blocks.mean(-1, keepdims=True)
+
+    wanted = colors(target)
+    return squared_error(colors(prediction), wanted).mean() / (jnp.square(wanted).mean() + 1e-4)
+
+
 def psnr(prediction: Array, target: Array) -> Array:
     """Peak signal-to-noise ratio in dB of pictures `[..., H, W, C]` in [0, 1], clipped first: `[...]`."""
     mse = squared_error(jnp.clip(prediction, 0, 1), target).mean((-3, -2, -1))

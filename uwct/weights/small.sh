@@ -23,3 +23,7 @@ sharp="--task autoencoders --recipe sharp --init $small --critic $small --save-e
 train $sharp --levels 4 --steps 6000 --batch 4 "${@}"
 train $sharp --levels 3 --steps 4000 --batch 4 "${@}"
 train $sharp --levels 5 --steps 6000 --batch 2 --crop 192 "${@}"
+
+python examples/paintings.py photos/train runs/paintings --count 4000
+train --task painters --recipe paint --init runs/sharp/model.safetensors --critic $small \
+  --styles folder:runs/paintings --output runs/paint "${@}"

@@ -38,13 +38,14 @@ class Arguments:
     """What the command was asked to do; the words under each field are its help."""
 
     config: Annotated[TrainConfig, tyro.conf.arg(name="")] = RECIPES["paper"]
-    recipe: Literal["paper", "fast", "sharp"] = "paper"
-    """Where the defaults of --optimizer, --batch, --crop and the like come from: the paper; what learns faster; or what
-    brings decoders that gave blurred pictures to sharp ones."""
-    task: Literal["decoders", "autoencoders", "distill"] = "decoders"
+    recipe: Literal["paper", "fast", "sharp", "paint"] = "paper"
+    """Where the defaults of --optimizer, --batch, --crop and the like come from: the paper; what learns faster; what
+    brings decoders that gave blurred pictures to sharp ones; or what "painters" learn by."""
+    task: Literal["decoders", "autoencoders", "painters", "distill"] = "decoders"
     """What to train: decoders for a fixed encoder; each level's encoder together with its decoder, from those of --init
-    on ("autoencoders"); or a narrow encoder that predicts the features of the one in --init ("distill"), together with
-    decoders of its own. uwct/weights/small.sh shows how one follows the other."""
+    on ("autoencoders"); those of all levels of the preset "paint" at once, by the pictures that they paint in the
+    manner of --styles ("painters"); or a narrow encoder that predicts the features of the one in --init ("distill"),
+    together with decoders of its own. uwct/weights/small.sh shows how one follows the other."""
     levels: Annotated[tuple[int, ...], tyro.conf.arg(metavar="LEVEL [LEVEL ...]")] = LEVELS
     """The levels to train decoders for, in this order; 1 is the shallowest, 5 the deepest."""
     backbone: str = "vgg16"
@@ -56,6 +57,8 @@ class Arguments:
     critic: str = "vgg16"
     """The encoder (a model's name or file) by whose features --perceptual-weight judges reconstructions, and
     --teacher-weight encoders that learn."""
+    styles: Annotated[str | None, tyro.conf.arg(metavar="folder:PATH|NAME")] = None
+    """For "painters": paintings, or what is to pass for them; examples/paintings.py makes some of photographs."""
     judge_steps: int = 4000
     """For "distill": steps of the second stage, in which decoders judge the encoder too."""
     test: Annotated[str | None, tyro.conf.arg(metavar="folder:PATH|NAME")] = None
@@ -87,7 +90,7 @@ class Arguments:
     @property
     def folder(self) -> Path:
         """The output folder."""
-        name = {"decoders": Path(self.backbone).stem, "autoencoders": "autoencoders", "distill": "small"}[self.task]
+        name = {"decoders": Path(self.backbone).stem, "distill": "small"}.get(self.task, self.task)
         return self.output or Path("runs") / name
 
     def check(self) -> None:
@@ -104,6 +107,10 @@ class Arguments:
             raise ValueError("distill needs the model to learn from, with its decoders: give --init")
         if self.task == "autoencoders" and self.init is None:
             raise ValueError("autoencoders need a model to start from, with its decoders: give --init")
+        if self.task == "painters" and self.init is None:
+            raise ValueError("painters need a model to start from, with its decoders: give --init")
+        if (self.task == "painters") != (self.styles is not None):
+            raise ValueError("painters need --styles, and nothing else takes them")
         if self.test_crop < SMALLEST or self.test_crop % 16:
             raise ValueError(f"test_crop must be a multiple of 16 from {SMALLEST} on, not {self.test_crop}")
         if self.test_count < 0 or self.save_every < 1 or self.judge_steps < 1:
@@ -117,7 +124,7 @@ def parse(words: list[str], prog: str) -> Arguments:
 
     @dataclasses.dataclass(frozen=True)
     class Recipe:
-        recipe: Literal["paper", "fast", "sharp"] = "paper"
+        recipe: Literal["paper", "fast", "sharp", "paint"] = "paper"
 
     chosen, _ = tyro.cli(Recipe, args=words, prog=prog, return_unknown_args=True, add_help=False)
     default = Arguments(config=RECIPES[chosen.recipe], recipe=chosen.recipe)

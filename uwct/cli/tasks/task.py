@@ -55,7 +55,10 @@ class Task(ABC):
         """The encoder whose features are part of the loss, if they are."""
         if not self.needs_critic():
             return None
-        return models.backbone(self.arguments.critic).replace(dtype=self.config.dtype)
+        critic = models.backbone(self.arguments.critic)
+        if critic.config.encoders:
+            raise ValueError(f"--critic must have one encoder for all levels, which {self.arguments.critic} has not")
+        return critic.replace(dtype=self.config.dtype)
 
     def needs_critic(self) -> bool:
         """Whether the loss asks for one."""
@@ -75,10 +78,11 @@ class Task(ABC):
         params: Any,
         fixed: Any,
         test: Test | None = None,
+        styles: data.Reader | None = None,
     ) -> Any:
         """One run to its end, in a folder of its own; `fixed` is what the loss is given beside parameters."""
         folder, save_every = self.arguments.folder / name, self.arguments.save_every
-        run = Run(name, folder, loss, config, self.identity, save_every, test)
+        run = Run(name, folder, loss, config, self.identity, save_every, test, styles)
         return run.finish(params, fixed, self.reader, self.stop)
 
     def test_by(self, metrics_of: MetricsOf, model: models.Model) -> Test | None:

@@ -1,0 +1,149 @@
+"""Networks that learn to paint, all levels together, and the paintings that they learn from."""
+
+import dataclasses
+import itertools
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import picture
+from PIL import Image
+from test_training import CONFIG, devices
+
+import uwct
+from uwct.cli import train
+from uwct.networks.model import load, training_history
+from uwct.pipeline.presets import Preset
+from uwct.training import painting, stepping
+from uwct.training.autoencoder import with_own_encoders
+from uwct.training.losses import color_loss
+
+PRESET = Preset((3, 2, 1), (1, 0.6, 0.4))
+PAIRS = jnp.float32(np.stack([[picture(32, 32, 2 * i), picture(32, 32, 2 * i + 1)[::-1]] for i in range(2)]))
+
+
+@pytest.fixture
+def fixed(tiny_model):
+    """The networks that learn, and others that look at what they make."""
+    other = tiny_model.replace(params=jax.tree.map(lambda p: p[..., ::-1], tiny_model.params))
+    return painting.Fixed(with_own_encoders(tiny_model), other, other)
+
+
+def second_moments(features):
+    x = np.float64(features).reshape(-1, features.shape[-1])
+    return x.T @ x / len(x)
+
+
+def directions(features):
+    x = np.float64(features)
+    return x / np.sqrt(np.square(x).sum(-1, keepdims=True) + 1e-3)
+
+
+def test_a_pair_is_painted_as_stylize_does(fixed):
+    painted = painting.paint(fixed.model, PAIRS[:, 0], PAIRS[:, 1], PRESET)
+    for found, (photograph, style) in zip(painted, PAIRS, strict=True):
+        how = {"transform": uwct.monge, "shrinkage": PRESET.shrinkage}
+        wanted = uwct.stylize(fixed.model, photograph, style, PRESET.levels, PRESET.alpha, **how)
+        np.testing.assert_allclose(found, wanted, atol=2e-3)
+
+
+def test_the_loss_is_the_sum_of_its_terms(fixed):
+    params = painting.init(fixed.model, PRESET.levels)
+    loss, parts = painting.painting_loss(
+        params, fixed, PAIRS, preset=PRESET, content_weight=0.5, reconstruction_weight=0.25
+    )
+    painted = painting.paint(fixed.model, PAIRS[:, 0], PAIRS[:, 1], PRESET)
+    style, content = [], []
+    for output, (photograph, wanted) in zip(painted, PAIRS, strict=True):
+        seen, kept, taken = (fixed.vgg.encode(x) for x in (output, photograph, wanted))
+        moments = [(second_moments(a), second_moments(b)) for a, b in zip(seen, taken, strict=True)]
+        style.append(np.mean([np.linalg.norm(a - b) / np.linalg.norm(b) for a, b in moments]))
+        shapes = [np.square(directions(seen[i]) - directions(kept[i])).sum(-1).mean() for i in (1, 2, 3)]
+        content.append(np.mean(shapes))
+    back = [painting.reconstruction_loss(fixed.model, fixed.critic, PAIRS[:1, 0], level) for level in PRESET.levels]
+    np.testing.assert_allclose(parts["style_loss"], np.mean(style), rtol=1e-3)
+    np.testing.assert_allclose(parts["content_loss"], np.mean(content), rtol=1e-3)
+    np.testing.assert_allclose(parts["reconstruction_loss"], np.sum(back), rtol=1e-4)
+    np.testing.assert_allclose(loss, np.mean(style) + 0.5 * np.mean(content) + 0.25 * np.sum(back), rtol=1e-3)
+
+
+def test_shapes_are_the_same_in_another_light(fixed):
+    features = fixed.vgg.encode(PAIRS[0, 0])
+    brighter = [3 * x for x in features]
+    assert float(painting.content_loss(brighter, features)) < 2e-3
+    assert float(painting.content_loss([jnp.flip(x, 0) for x in features], features)) > 0.05
+
+
+def test_the_loss_of_colors_is_1_for_grey():
+    x = PAIRS[:, 0]
+    grey = jnp.broadcast_to(x.mean(-1, keepdims=True), x.shape)
+    assert float(color_loss(grey, x)) == pytest.approx(1, abs=0.02)
+    assert float(color_loss(x + 0.2, x)) == pytest.approx(0, abs=1e-6)  # brighter, of the same colors
+
+
+def test_all_levels_learn_and_what_looks_at_them_does_not(fixed):
+    before = jax.tree.map(np.array, tuple(network.params for network in fixed))
+    config = dataclasses.replace(CONFIG, steps=15, batch=2, learning_rate=3e-3, optimizer="muon")
+    params = painting.init(fixed.model, PRESET.levels)
+    loss = partial(painting.painting_loss, preset=PRESET, content_weight=0.1, reconstruction_weight=0.1)
+    on = devices()
+    batches = itertools.repeat(jax.device_put(np.uint8(255 * PAIRS)[None], on.split))
+    state = stepping.init_state(params, config)
+    steps = list(stepping.run(state, fixed, batches, loss=loss, config=config, devices=on))
+    assert float(steps[-1][1]["loss"]) < 0.8 * float(steps[0][1]["loss"])
+    for name, layers in steps[-1][0].params.items():
+        assert all(np.abs(layer["kernel"] - params[name][key]["kernel"]).max() > 0 for key, layer in layers.items())
+    jax.tree.map(np.testing.assert_array_equal, tuple(network.params for network in fixed), before)
+
+
+def test_painters_train_all_levels_of_the_preset(folder, photographs):
+    data = f"folder:{photographs}"
+    words = ["--data", data, "--styles", data, "--test", data, "--crop", "32", "--test-crop", "64", "--test-count", "2"]
+    words += ["--steps", "2", "--batch", "2", "--learning-rate", "0.01"]
+    words += ["--task", "painters", "--critic", "tiny.safetensors", "--output", "run"]
+    train.main([*words, "--init", "tiny.safetensors"])
+    before, model = with_own_encoders(load("tiny.safetensors")), load("run/model.safetensors")
+    history = training_history("run/model.safetensors")
+    for level in (1, 2, 3, 4, 5):
+        for name in (f"encoder{level}", f"decoder{level}"):
+            moved = max(
+                float(np.abs(layer["kernel"] - before.params[name][key]["kernel"]).max())
+                for key, layer in model.params[name].items()
+            )
+            assert (moved > 1e-3) == (level < 5)
+    assert history["decoder4"]["train"]["style_loss"] > 0
+    assert {"lpips", "psnr"} <= set(history["decoder1"]["test"])
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        (["--styles", "folder:."], "give --init"),
+        (["--init", "tiny.safetensors"], "painters need --styles"),
+        (["--init", "tiny.safetensors", "--styles", "folder:nowhere"], "nowhere"),
+        (["--init", "tiny.safetensors", "--styles", "folder:.", "--critic", "small"], "one encoder for all levels"),
+    ],
+)
+def test_what_painters_lack_is_said(folder, photographs, capsys, words, fault):
+    with pytest.raises(SystemExit) as stop:
+        train.main(["--data", f"folder:{photographs}", "--task", "painters", "--batch", "2", "--steps", "2", *words])
+    assert stop.value.code == 2
+    assert fault in capsys.readouterr().err
+
+
+def test_paintings_are_rendered_of_photographs(tmp_path):
+    root = Path(__file__).parents[1]
+    for name in ("one", "two"):
+        words = ["examples/photos", tmp_path / name, "--count", "6"]
+        subprocess.run([sys.executable, "examples/paintings.py", *words], cwd=root, check=True)
+    paths = sorted((tmp_path / "one").iterdir())
+    paintings = [np.asarray(Image.open(path)) for path in paths]
+    assert [path.name for path in paths] == [f"{number:05d}.jpg" for number in range(6)]
+    assert all(min(painting.shape[:2]) == 288 for painting in paintings)
+    assert len({path.read_bytes() for path in paths}) == 6
+    assert [p.read_bytes() for p in paths] == [p.read_bytes() for p in sorted((tmp_path / "two").iterdir())]

@@ -1,0 +1,108 @@
+"""Networks that learn to paint: all levels together, by what becomes of photographs that take on styles.
+
+A decoder that has only ever inverted its encoder never met features with another picture's statistics, and each level
+gives its faults to the next. Here the whole way of `stylize`, through encoders, maps and decoders of all levels, is
+differentiated. With Ic a photograph, Is a style, Ics what is painted, and Io_X Ic back from level X alone, the loss is
+
+    style(Ics, Is) + nu content(Ics, Ic) + rho sum over X of R(Io_X, Ic)
+
+The first two are distances of VGG-16's features: of second moments (`judge.evaluation.style_distance`), and
+`content_loss`. R keeps the networks autoencoders, by pixels, colors and a critic's features.
+
+Contract: pictures are float `[N, 2, H, W, 3]` in [0, 1], RGB: N pairs of a photograph and a style.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from uwct.judge.evaluation import style_distance
+from uwct.networks.model import Model
+from uwct.pipeline import whole
+from uwct.pipeline.level import Settings
+from uwct.pipeline.parts import resolve
+from uwct.pipeline.presets import TRANSFORMS, Preset
+from uwct.pipeline.styles import encode_style
+from uwct.training.losses import color_loss, squared_error
+from uwct.training.perceptual import DEPTH, perceptual_loss
+from uwct.training.stepping import Metrics
+
+SHAPES = (2, 3, 4)  # the levels whose features say what a photograph shows
+
+
+class Fixed(NamedTuple):
+    """What stays as it is while networks learn to paint.
+
+    Attributes:
+      model: the networks; parameters that learn replace those of the same names.
+      vgg: the encoder, of five levels, that looks at what is painted.
+      critic: the encoder that looks at reconstructions (see perceptual.py).
+    """
+
+    model: Model
+    vgg: Model
+    critic: Model
+
+
+def init(model: Model, levels: Sequence[int]) -> Any:
+    """The parameters that learn: `{"encoder4": ..., "decoder4": ..., ...}` of a model with an encoder a level."""
+    return {f"{part}{level}": model.params[f"{part}{level}"] for level in levels for part in ("encoder", "decoder")}
+
+
+def painting_loss(
+    params: Any, fixed: Fixed, pairs: Array, *, preset: Preset, content_weight: float, reconstruction_weight: float
+) -> tuple[Array, Metrics]:
+    """The loss above; `style_loss`, `content_loss`, and `reconstruction_loss`, the sum over the preset's levels.
+
+    Of each batch, one photograph is reconstructed.
+    """
+    model = fixed.model.replace(params={**fixed.model.params, **params})
+    photographs, styles = pairs[:, 0], pairs[:, 1]
+    painted = paint(model, photographs, styles, preset)
+    moments_of = jax.vmap(lambda picture: list(encode_style(fixed.vgg, picture).moments.values()))
+    wanted = jax.lax.stop_gradient(moments_of(styles))
+    shown = [fixed.vgg.encode(pictures, SHAPES[-1]) for pictures in (painted, photographs)]
+    one = photographs[:1]
+    metrics = {
+        "style_loss": jax.vmap(style_distance)(moments_of(painted), wanted).mean(),
+        "content_loss": content_loss(*([taps[level - 1] for level in SHAPES] for taps in shown)),
+        "reconstruction_loss": sum(reconstruction_loss(model, fixed.critic, one, level) for level in preset.levels),
+    }
+    loss = metrics["style_loss"] + content_weight * metrics["content_loss"]
+    loss += reconstruction_weight * metrics["reconstruction_loss"]
+    return loss, {"loss": loss, **metrics}
+
+
+def paint(model: Model, photographs: Array, styles: Array, preset: Preset) -> Array:
+    """Each of `[N, H, W, 3]` photographs in the manner of the style `[N, H, W, 3]` of its number."""
+    style = jax.vmap(partial(encode_style, model))(styles)
+    parts = resolve(model, style, preset.levels, preset.alpha)
+    settings = Settings(preset.levels, preset.shrinkage, TRANSFORMS[preset.transform])
+    return whole.painted(model, photographs, parts, settings)
+
+
+def content_loss(found: Sequence[Array], wanted: Sequence[Array]) -> Array:
+    """How differently two pictures' features point, whatever their length: a scalar in [0, 4].
+
+    The mean over levels of |a / |a| - b / |b||^2 of a pixel's features a and b, as in LPIPS (Zhang et al., CVPR 2018):
+    light and contrast may change, shapes may not. `wanted` has no gradient.
+    """
+
+    def direction(features: Array) -> Array:
+        x = features.astype(jnp.float32)
+        return x * jax.lax.rsqrt(jnp.square(x).sum(-1, keepdims=True) + 1e-3)
+
+    pairs = [(direction(a), jax.lax.stop_gradient(direction(b))) for a, b in zip(found, wanted, strict=True)]
+    return jnp.stack([squared_error(a, b).sum(-1).mean() for a, b in pairs]).mean()
+
+
+def reconstruction_loss(model: Model, critic: Model, pictures: Array, level: int) -> Array:
+    """How far a level's reconstruction of `[N, H, W, 3]` is off, in pixels, colors and the critic's features."""
+    output = model.decode(model.encode(pictures, level)[-1], level)
+    pixels = squared_error(output, pictures).mean() / model.config.variances[0]
+    perceived = perceptual_loss(critic, output, critic.encode(pictures, DEPTH))
+    return pixels + 2 * perceived + 0.3 * color_loss(output, pictures)
