@@ -38,7 +38,7 @@ styles and of a strength drawn at random. The same seed gives the same files how
 Started again, the command goes on with what is missing. OUT/manifest-0-of-1.jsonl tells what was drawn.
 
 Example:
-  uwct augment photos stylized --styles paintings --per-image 2 --model small --size 256"""
+  uwct augment photos stylized --styles paintings --per-image 2 --size 256"""
 
 Folder = Annotated[Path, tyro.conf.Positional]
 

@@ -4,16 +4,16 @@ import dataclasses
 from typing import Literal
 
 from uwct.cli.dtypes import dtype_for
-from uwct.networks.model import Model, load
+from uwct.networks.model import DEFAULT, Model, load
 
 
 @dataclasses.dataclass(frozen=True)
 class Networks:
     """A model, and what it computes in; the words under each field are its help."""
 
-    model: str = "vgg16"
-    """The networks: vgg16 or small (faster), which come with this program, authors or collaborative-distillation, which
-    uwct fetch brings, or a model file that train.py wrote."""
+    model: str = DEFAULT
+    """The networks: small or vgg16 (wider, slower), which come with this program, authors or
+    collaborative-distillation, which uwct fetch brings, or a model file that train.py wrote."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """What the networks compute in; 16 bits are faster on GPUs, TPUs and some CPUs, at a small loss of accuracy: "auto"
     takes bfloat16 where this device is fast with it, else float32."""

@@ -16,7 +16,7 @@ from uwct.cli.plan import check_outputs
 from uwct.cli.sizes import MEGAPIXELS, MaxMegapixels, check_size, pixel_limit
 from uwct.cli.styles import encode_file
 from uwct.networks.config import LEVELS
-from uwct.networks.model import load
+from uwct.networks.model import DEFAULT, load
 from uwct.networks.tensors import read_file
 from uwct.pictures import images
 from uwct.pipeline.style_files import is_style, load_style, save_style
@@ -48,8 +48,8 @@ class Save:
     """Long side in pixels to which the picture is resized; larger makes its patterns larger; 0 keeps it as it is."""
     style_mask: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """A grey picture: only where it is white does the style count."""
-    model: str = "vgg16"
-    """The networks that the style is for: vgg16 or small, which come with this program, or a model file."""
+    model: str = DEFAULT
+    """The networks that the style is for: small or vgg16, which come with this program, or a model file."""
     max_megapixels: MaxMegapixels = MEGAPIXELS
     """Pictures of more million pixels are refused before they are decoded: a small file can claim any size."""
 
@@ -64,7 +64,7 @@ class Mix:
     """The style file to write; it must end in .safetensors."""
     weights: Annotated[tuple[float, ...], tyro.conf.arg(metavar=NUMBERS)] = ()
     """Each file's share, one number a file, normalised to sum 1; equal by default."""
-    model: str = "vgg16"
+    model: str = DEFAULT
     """The networks that the styles are for."""
 
 

@@ -43,7 +43,7 @@ scene starts anew. Video files need PyAV: python -m pip install ".[video]".
 Interrupted (Ctrl-C), the command finishes the file with the frames that are done; interrupted again, it leaves none.
 
 Examples:
-  uwct video clip.mp4 painted.mp4 --style examples/styles/waves.jpg --model small --size 480
+  uwct video clip.mp4 painted.mp4 --style examples/styles/waves.jpg --size 480
   uwct video frames painted --style examples/styles/waves.jpg"""
 
 Place = Annotated[Path, tyro.conf.Positional]

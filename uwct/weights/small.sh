@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # Trains the model "small", from the root of the repository, on photos/train (8,000 photographs) and tested on
-# photos/test: an encoder distilled from the shipped vgg16, its decoders with it; level 1, solved; and then, at levels 4,
-# 3 and 5, encoders of their own that learn with their decoders by a perceptual loss. On two CPU cores it takes some
-# three hours. The result, runs/sharp/model.safetensors, is shipped as uwct/weights/small.safetensors. Further options are
-# passed on to every command. Interrupted and started again, it goes on where it was. (In the shipped file the first part
-# had a learning rate of 0.006 in its second stage, and its own features were the critic of the last.)
+# photos/test: an encoder distilled from the shipped vgg16, its decoders with it; level 1, solved; then, at levels 4, 3
+# and 5, encoders of their own that learn with their decoders by a perceptual loss; and at last levels 4 to 1 together, by
+# what they paint. On two CPU cores it takes some five hours. The result, runs/paint/model.safetensors, is shipped as
+# uwct/weights/small.safetensors. Further options are passed on to every command. Interrupted and started again, it goes
+# on where it was. (The shipped file differs: its first part had a learning rate of 0.006 in its second stage; its last
+# ran by a forerunner of the task, which scaled features to variance 1 first, had eight paintings among its styles, left
+# level 1 out of what is reconstructed, and was stopped after 700 steps.)
 set -euo pipefail
 
 train() {
