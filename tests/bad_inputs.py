@@ -37,7 +37,7 @@ Limits, all checked before anything is allocated:
 | --- | --- |
 | pixels of a picture | 500 million (`--max-megapixels`), and what there is memory for: 48 bytes a pixel to decode |
 | formats of pictures | JPEG, PNG, GIF, BMP, PPM, WebP, TIFF, AVIF, JPEG 2000; in windows (`--tile`) the usual five |
-| a PNG's text or profile | 64 MiB, decompressed |
+| a PNG's text or profile | 16 MiB, decompressed |
 | standard input | 1 GiB |
 | a model or style file | 2 GiB, 1 MiB of header, 1,000 tensors of F16, F32 or F64 |
 | a model's layers | 16 a block, of 4,096 channels |

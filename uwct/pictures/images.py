@@ -28,7 +28,7 @@ READABLE |= {".avifs", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"}
 # The decoders that a picture's bytes may reach, by Pillow's names; some of the others start further programs.
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF", "AVIF", "JPEG2000")
 LARGEST_STREAM = 2**30  # bytes that standard input may give
-LARGEST_CHUNK = 2**26  # bytes that a PNG's text or profile may have, decompressed; cameras and editors write megabytes
+LARGEST_CHUNK = 2**24  # bytes that a PNG's text or profile may have, decompressed; cameras and editors write megabytes
 _ORIENTATION = 274  # an EXIF tag
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
