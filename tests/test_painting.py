@@ -124,6 +124,7 @@ def test_painters_train_all_levels_of_the_preset(folder, photographs):
     ("words", "fault"),
     [
         (["--styles", "folder:."], "give --init"),
+        (["--init", "tiny.safetensors", "--styles", "folder:.", "--levels", "4"], "leave out --levels"),
         (["--init", "tiny.safetensors"], "painters need --styles"),
         (["--init", "tiny.safetensors", "--styles", "folder:nowhere"], "nowhere"),
         (["--init", "tiny.safetensors", "--styles", "folder:.", "--critic", "small"], "one encoder for all levels"),

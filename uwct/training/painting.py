@@ -30,6 +30,7 @@ from uwct.pipeline.styles import encode_style
 from uwct.training.losses import color_loss, squared_error
 from uwct.training.perceptual import DEPTH, perceptual_loss
 from uwct.training.stepping import Metrics
+from uwct.transforms.statistics import moments
 
 SHAPES = (2, 3, 4)  # the levels whose features say what a photograph shows
 
@@ -62,14 +63,12 @@ def painting_loss(
     """
     model = fixed.model.replace(params={**fixed.model.params, **params})
     photographs, styles = pairs[:, 0], pairs[:, 1]
-    painted = paint(model, photographs, styles, preset)
-    moments_of = jax.vmap(lambda picture: list(encode_style(fixed.vgg, picture).moments.values()))
-    wanted = jax.lax.stop_gradient(moments_of(styles))
-    shown = [fixed.vgg.encode(pictures, SHAPES[-1]) for pictures in (painted, photographs)]
-    one = photographs[:1]
+    painted, taken = (fixed.vgg.encode(pictures) for pictures in (paint(model, photographs, styles, preset), styles))
+    kept, one = fixed.vgg.encode(photographs, SHAPES[-1]), photographs[:1]
+    found, wanted = ([moments(features) for features in taps] for taps in (painted, jax.lax.stop_gradient(taken)))
     metrics = {
-        "style_loss": jax.vmap(style_distance)(moments_of(painted), wanted).mean(),
-        "content_loss": content_loss(*([taps[level - 1] for level in SHAPES] for taps in shown)),
+        "style_loss": jax.vmap(style_distance)(found, wanted).mean(),
+        "content_loss": content_loss(*([taps[level - 1] for level in SHAPES] for taps in (painted, kept))),
         "reconstruction_loss": sum(reconstruction_loss(model, fixed.critic, one, level) for level in preset.levels),
     }
     loss = metrics["style_loss"] + content_weight * metrics["content_loss"]

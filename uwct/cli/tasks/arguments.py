@@ -111,6 +111,8 @@ class Arguments:
             raise ValueError("painters need a model to start from, with its decoders: give --init")
         if (self.task == "painters") != (self.styles is not None):
             raise ValueError("painters need --styles, and nothing else takes them")
+        if self.task == "painters" and self.levels != LEVELS:
+            raise ValueError("painters train all levels of the preset paint together; leave out --levels")
         if self.test_crop < SMALLEST or self.test_crop % 16:
             raise ValueError(f"test_crop must be a multiple of 16 from {SMALLEST} on, not {self.test_crop}")
         if self.test_count < 0 or self.save_every < 1 or self.judge_steps < 1:
