@@ -8,7 +8,8 @@ stands still and a bright disc crosses it. The view moves by 8 pixels a frame, s
 squares of 8 pixels, see the same squares again: what is left is the change of the map. Flicker is the mean difference
 of a pixel between successive frames, where white is 1, after the known motion is undone, so without any warping, and
 outside the disc. Two figures: of pixels, and of means over 16 x 16 pixels, in which fine noise is gone and jumps of
-color remain. The source's own stand beside them. Prints a Markdown table.
+color remain. The source's own stand beside them. With --refine-steps also of refined frames: each by itself, and as
+`uwct video` does, from the frame before. Prints a Markdown table.
 """
 
 import dataclasses
@@ -19,9 +20,13 @@ import numpy as np
 import tyro
 
 import uwct
+from uwct.cli.dtypes import dtype_for
 from uwct.pictures import images
 from uwct.pipeline.frames import stylize_frames
+from uwct.pipeline.parts import resolve
 from uwct.pipeline.presets import PRESETS, TRANSFORMS
+from uwct.pipeline.refine import refined
+from uwct.pipeline.refine_frames import refine_frames
 
 BLOCK = 16  # pixels a side of the means
 
@@ -41,6 +46,8 @@ class Arguments:
     noise: float = 0.005
     """Standard deviation of the noise."""
     model: str = "small"
+    refine_steps: int = 0
+    """How many steps the first frame is refined in."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +97,9 @@ def flicker(frames: np.ndarray, clip: Clip) -> tuple[float, float]:
 def main(arguments: Arguments) -> None:
     """Prints the table."""
     model, look = uwct.load(arguments.model), PRESETS["paint"]
-    style = uwct.encode_style(model, jnp.asarray(images.read(arguments.style).rgb))
+    painting = jnp.asarray(images.read(arguments.style).rgb)
+    style, vgg = uwct.encode_style(model, painting), uwct.backbone("vgg16").replace(dtype=dtype_for("auto"))
+    refinable = uwct.with_manners(style, vgg, painting)
     print("| clip | | pixels | 16 x 16 means |\n| --- | --- | --- | --- |")
     for name, clip in clips(arguments).items():
         rows = {"the source": clip.frames}
@@ -100,6 +109,15 @@ def main(arguments: Arguments) -> None:
                 temporal=temporal, batch=1, transform=TRANSFORMS[look.transform], shrinkage=look.shrinkage,
             )  # fmt: skip
             rows["frame by frame" if not temporal else f"temporal {temporal:g}"] = np.stack(list(frames))
+        if arguments.refine_steps:
+            painted = [(jnp.asarray(a), jnp.asarray(b)) for a, b in zip(clip.frames, [*rows.values()][-1], strict=True)]
+            steps, parts = arguments.refine_steps, resolve(model, refinable, look.levels, look.alpha)
+            rows["refined frame by frame"] = np.stack(
+                [refined(vgg, rgb, frame, parts, look.levels, steps) for frame, rgb in painted]
+            )
+            rows["refined from the frame before"] = np.stack(
+                list(refine_frames(vgg, painted, parts, look.levels, steps))
+            )
         for what, frames_of in rows.items():
             pixels, means = flicker(frames_of, clip)
             print(f"| {name} | {what} | {pixels:.5f} | {means:.5f} |", flush=True)

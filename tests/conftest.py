@@ -9,7 +9,7 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 
-from uwct import encode_style, save_style
+from uwct import encode_style, save_style, with_manners
 from uwct.networks.config import LEVELS, ModelConfig
 from uwct.networks.model import Model, init_decoder, save
 from uwct.networks.vgg import Encoder
@@ -81,10 +81,18 @@ def photographs(tmp_path):
     return folder
 
 
+@pytest.fixture(scope="session")
+def tiny_vgg(tiny_model) -> Model:
+    """The encoder that refinement looks with; that of VGG-16 would be slow."""
+    return Model({"encoder": tiny_model.params["encoder"]}, tiny_model.config)
+
+
 @pytest.fixture
-def folder(tmp_path, tiny_model, monkeypatch):
-    """A working directory with a photo, two styles and a model."""
+def folder(tmp_path, tiny_model, tiny_vgg, monkeypatch):
+    """A working directory with a photo, two styles and a model; commands there refine by a tiny encoder."""
     monkeypatch.chdir(tmp_path)
+    for module in ("refining", "style", "painter"):
+        monkeypatch.setattr(f"uwct.cli.{module}.backbone", lambda name: tiny_vgg)
     for name, seed in (("photo.jpg", 1), ("a.png", 2), ("b.png", 3)):
         Image.fromarray(np.uint8(255 * picture(20 + seed, 33, seed))).save(name)
     save(tiny_model, "tiny.safetensors")
@@ -92,7 +100,8 @@ def folder(tmp_path, tiny_model, monkeypatch):
 
 
 @pytest.fixture
-def stranger(folder, tiny_model):
+def stranger(folder, tiny_model, tiny_vgg):
     """The same, with a style of that model."""
-    save_style(encode_style(tiny_model, jnp.asarray(picture(24, 24))), "style.safetensors", tiny_model)
+    rgb = jnp.asarray(picture(24, 24))
+    save_style(with_manners(encode_style(tiny_model, rgb), tiny_vgg, rgb), "style.safetensors", tiny_model)
     return folder

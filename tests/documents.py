@@ -25,7 +25,8 @@ SHORT = {
     "benchmarks/stylize.py": "--models small --sizes 32 --sides uwct eager --repeats 1",
     "benchmarks/long_run.py": "--pictures 4 --shapes 2 --size 32 --levels 1",
     "benchmarks/tiling.py": "--megapixels 0.02 --levels 1 --tile 128",
-    "benchmarks/video.py": "--size 64 --frames 2 --temporal 0.5",
+    "benchmarks/refine.py": "--size 64 --steps 2 --most 1",
+    "benchmarks/video.py": "--size 64 --frames 2 --temporal 0.5 --refine-steps 1",
     "benchmarks/recipes.py": "--level 1 --minutes 0.01 --batch-scale 0.05 --crop 16 --test-count 1 --test-crop 64",
 }
 SIZED = ("stylize", "texture")

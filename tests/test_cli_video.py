@@ -47,6 +47,20 @@ def assert_alike(found, wanted, tolerance):
     assert np.abs(np.asarray(found, float) - np.asarray(wanted, float)).mean() < tolerance
 
 
+def test_frames_are_refined_in_parts_too(clip):
+    left = np.uint8(255 * (np.arange(48) < 24))[None].repeat(32, 0)
+    Image.fromarray(left).save("left.png")
+    Path("frames").mkdir()
+    for i, frame in enumerate(FRAMES[:2]):
+        Image.fromarray(frame).save(f"frames/{i}.png")
+    run("frames plain --region left.png")
+    run("frames out --region left.png --refine-steps 4")
+    for i, frame in enumerate(FRAMES[:2]):
+        plain, found = (np.asarray(Image.open(f"{folder}/{i}.png"), float) for folder in ("plain", "out"))
+        assert np.abs(found[:, :23] - frame[:, :23]).max() <= 1
+        assert 1 < np.abs(found - plain)[:, 25:].mean() < 20
+
+
 def test_a_part_of_every_frame_keeps_its_pixels_and_the_rest_its_colors(clip):
     left = np.uint8(255 * (np.arange(48) < 24))[None].repeat(32, 0)
     Image.fromarray(left).save("left.png")

@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import picture
 from PIL import Image
 
+import uwct
 from uwct.cli.painter import Painter, Wish
+from uwct.cli.styles import encode_file
 from uwct.pictures import images
 from uwct.pipeline.colors import LUMA
 
@@ -49,6 +52,23 @@ def test_colors_are_kept(painter):
 def test_size_is_the_largest_long_side_and_enlarges_nothing(tiny_model, folder):
     assert Painter(tiny_model, 16).paint(Wish(PHOTO, {STYLE: 1}, {1: 1})).size == "16x10"
     assert Painter(tiny_model, 512).fitted(PHOTO).size == "33x21"
+
+
+def test_refining_shows_the_picture_on_its_way_and_ends_as_the_library(painter, tiny_model, tiny_vgg, monkeypatch):
+    monkeypatch.setattr("uwct.cli.painter.STEPS", 3)
+    stages = [
+        (stage.done, stage.total, stage.picture().rgb)
+        for stage in painter.stages(Wish(PHOTO, {STYLE: 1}, {2: 0.5}, refine=True))
+    ]
+    assert [stage[:2] for stage in stages] == [(0, 3), (1, 3), (2, 3), (3, 3)]
+    plain = painter.paint(Wish(PHOTO, {STYLE: 1}, {2: 0.5})).rgb
+    np.testing.assert_array_equal(stages[0][2], plain)
+    style = encode_file(STYLE, tiny_model, 512, vgg=tiny_vgg)
+    photo = jnp.asarray(images.read(PHOTO).rgb)
+    expected = uwct.refine(tiny_model, tiny_vgg, jnp.asarray(plain), photo, style, (2,), (0.5,), steps=3)
+    np.testing.assert_allclose(stages[3][2], expected, atol=1e-4)
+    kept = painter.paint(Wish(PHOTO, {STYLE: 1}, {2: 0.5}, painted=np.eye(4), refine=True)).rgb
+    assert np.isfinite(kept).all()
 
 
 def test_transparency_stays(painter):

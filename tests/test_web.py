@@ -183,6 +183,29 @@ def test_what_is_painted_over_is_a_mask(page, photo):
     assert styled[58:62, 78:82].mean() > 3
 
 
+def test_refining_shows_the_picture_on_its_way_and_can_be_cancelled(page, photo):
+    upload(page, photo)
+    choose(page, "strokes")
+    plain = paint(page)
+    page.get_by_label("Refine (slower, finer)").check()
+    shown = []
+    page.get_by_role("button", name="Paint", exact=True).click()
+    for _ in range(2):  # as painted, and after the first ten steps
+        shown.append(page.locator("#result img").get_attribute("src"))
+        page.wait_for_function("before => before != document.querySelector('#result img')?.src", arg=shown[-1])
+    page.get_by_role("button", name="Cancel", exact=True).click()
+    page.wait_for_timeout(5000)  # in which the other thirty would be done, or at least ten
+    last = page.locator("#result img").get_attribute("src")
+    page.wait_for_timeout(5000)
+    assert page.locator("#result img").get_attribute("src") == last
+    with page.expect_download() as download:
+        page.get_by_text("Download (PNG)").click()
+    refined = np.asarray(Image.open(download.value.path()), float)
+    assert np.abs(refined - plain).mean() > 1
+    page.get_by_label("Refine (slower, finer)").uncheck()
+    assert np.abs(paint(page) - plain).max() <= 1
+
+
 def test_bad_input_is_one_sentence(page, photo, tmp_path):
     page.get_by_role("button", name="Paint", exact=True).click()
     page.get_by_text("Choose a photo first.").wait_for()

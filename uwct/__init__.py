@@ -1,10 +1,11 @@
 """Universal style transfer by whitening and coloring transforms (Li et al., NIPS 2017), as pure functions in JAX."""
 
-from uwct.networks.model import load
+from uwct.networks.model import backbone, load
 from uwct.pipeline.augment import augment
 from uwct.pipeline.colors import keep_chroma, match_colors
 from uwct.pipeline.frames import stylize_frames
 from uwct.pipeline.parts import Region, between
+from uwct.pipeline.refine import refine, with_manners
 from uwct.pipeline.style_files import load_style, save_style
 from uwct.pipeline.styles import encode_style, mix_styles
 from uwct.pipeline.textures import synthesize
@@ -16,6 +17,7 @@ __all__ = [
     "Region",
     "adain",
     "augment",
+    "backbone",
     "between",
     "color",
     "encode_style",
@@ -27,10 +29,12 @@ __all__ = [
     "mix_styles",
     "moments",
     "monge",
+    "refine",
     "save_style",
     "stylize",
     "stylize_frames",
     "synthesize",
     "wct",
     "whiten",
+    "with_manners",
 ]

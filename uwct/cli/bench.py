@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from uwct.cli.errors import FAULTS, sentence
+from uwct.cli.refining import Refining
 from uwct.cli.sizes import read, sized
 from uwct.cli.styles import encode_file
 from uwct.judge.evaluation import SMALLEST, content_distance, load_judge, statistics, style_distance
@@ -18,6 +19,7 @@ from uwct.networks.model import Model
 from uwct.pictures import images
 from uwct.pictures.images import Picture
 from uwct.pipeline.presets import TRANSFORMS, Preset
+from uwct.pipeline.refine import refine
 from uwct.pipeline.styles import Style
 from uwct.pipeline.whole import stylize
 from uwct.transforms.statistics import Moments
@@ -54,13 +56,14 @@ class Result:
 
 
 class Bench:
-    """What pairs are tried on: a model, the judges, and two long sides in pixels.
+    """What pairs are tried on: a model, the judges, two long sides in pixels, and whether results are refined.
 
     Results and styles are judged at `size` (0: their own), and kept at `cell`, for a contact sheet.
     """
 
-    def __init__(self, model: Model, size: int, cell: int) -> None:
+    def __init__(self, model: Model, size: int, cell: int, refining: Refining) -> None:
         self._model, self._size, self._cell = model, size, cell
+        self._steps, self._vgg = refining.steps, refining.load(model.dtype)
         self._judges = [load_judge(name) for name in JUDGES]
 
     def run(
@@ -76,7 +79,7 @@ class Bench:
         for path, group in groupby(sorted(pairs, key=lambda pair: pair.style), key=lambda pair: pair.style):
             painting = judged(path, self._size, self._model)
             references = [statistics(judge, jnp.asarray(painting.rgb)) for judge in self._judges]
-            style, shown = encode_file(path, self._model, style_size), self._reduced(painting)
+            style, shown = encode_file(path, self._model, style_size, vgg=self._vgg), self._reduced(painting)
             for pair in group:
                 photo, result = photos[pair.content], Result(pair, small[pair.content], shown, {}, [])
                 for name in (*looks, *others):
@@ -101,7 +104,10 @@ class Bench:
         """The stylized photo, clipped, and the seconds that it took."""
         start = time.perf_counter()
         how, transform = (look.levels, look.alpha), TRANSFORMS[look.transform]
-        rgb = stylize(self._model, jnp.asarray(photo.rgb), style, *how, transform=transform, shrinkage=look.shrinkage)
+        content = jnp.asarray(photo.rgb)
+        rgb = stylize(self._model, content, style, *how, transform=transform, shrinkage=look.shrinkage)
+        if self._vgg:
+            rgb = refine(self._model, self._vgg, rgb, content, style, *how, steps=self._steps)
         picture = Picture(np.clip(np.asarray(rgb), 0, 1))
         return picture, time.perf_counter() - start
 

@@ -17,6 +17,7 @@ from uwct.cli.errors import fail_partly, one_sentence
 from uwct.cli.look import NUMBERS, Look
 from uwct.cli.networks import Networks
 from uwct.cli.plan import check_outputs
+from uwct.cli.refining import Refining
 from uwct.cli.sizes import MEGAPIXELS, MaxMegapixels, check_size, pixel_limit
 from uwct.judge.curve import Curve
 from uwct.judge.evaluation import load_judge
@@ -52,6 +53,7 @@ class Arguments:
     """What the command was asked to do; the words under each field are its help."""
 
     look: Annotated[Look, tyro.conf.arg(name="")]
+    refining: Annotated[Refining, tyro.conf.arg(name="")]
     networks: Annotated[Networks, tyro.conf.arg(name="")]
     contents: Folder = None
     """A folder of photos."""
@@ -104,7 +106,7 @@ def evaluate(arguments: Arguments) -> list[str]:
     if not arguments.curve:
         taken = [path for found in others.values() for path in found.values()]
         check_sheet(arguments, [*contents, *styles, *taken], pairs, len(others))
-    bench = Bench(arguments.networks.load(look.levels), arguments.size, arguments.cell)
+    bench = Bench(arguments.networks.load(look.levels), arguments.size, arguments.cell, arguments.refining)
     if arguments.curve:
         return print_curve(bench, pairs, looks, others)
     return print_pairs(arguments, bench, pairs, look, others)
@@ -113,6 +115,7 @@ def evaluate(arguments: Arguments) -> list[str]:
 def check(arguments: Arguments) -> None:
     """Raises ValueError for options that do not go together, and numbers out of range."""
     check_size("--size", arguments.size)
+    arguments.refining.check()
     for factor in arguments.curve:
         if not 0 <= factor < np.inf:
             raise ValueError(f"--curve must hold numbers of 0 or more, not {factor:g}")

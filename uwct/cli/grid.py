@@ -15,6 +15,7 @@ from uwct.cli.errors import one_sentence
 from uwct.cli.look import Look
 from uwct.cli.networks import Networks
 from uwct.cli.plan import check_outputs
+from uwct.cli.refining import Refining
 from uwct.cli.sizes import MEGAPIXELS, MaxMegapixels, check_size, pixel_limit, sized
 from uwct.cli.styles import encode_file
 from uwct.pictures import images
@@ -22,6 +23,7 @@ from uwct.pictures.contact_sheet import contact_sheet, sheet_shape
 from uwct.pictures.images import Picture
 from uwct.pipeline.parts import corner_shares
 from uwct.pipeline.presets import TRANSFORMS
+from uwct.pipeline.refine import refine
 from uwct.pipeline.styles import Style
 from uwct.pipeline.whole import stylize
 
@@ -45,6 +47,7 @@ class Arguments:
     styles: Files
     """The styles: pictures or style files."""
     look: Annotated[Look, tyro.conf.arg(name="")]
+    refining: Annotated[Refining, tyro.conf.arg(name="")]
     networks: Annotated[Networks, tyro.conf.arg(name="")]
     of: Literal["styles", "strengths", "mixtures"] = "styles"
     """What differs. "styles": a row for each photo, a column for each style. "strengths": a row for each level alone, a
@@ -81,6 +84,7 @@ def check(arguments: Arguments) -> None:
     if not 2 <= arguments.steps <= 20:
         raise ValueError(f"--steps must lie between 2 and 20, not {arguments.steps}")
     check_size("--size", arguments.size)
+    arguments.refining.check()
     if not arguments.size:
         raise ValueError("--size must be at least 1")
     check_outputs([arguments.output], [*arguments.contents, *arguments.styles])
@@ -94,14 +98,19 @@ def draw(arguments: Arguments) -> None:
     look = arguments.look.resolve()
     model = arguments.networks.load(look.levels)
     photos = [sized(path, "--size", arguments.size, model.config)[1] for path in arguments.contents]
-    styles = [encode_file(path, model, look.style_size) for path in arguments.styles]
+    vgg = arguments.refining.load(model.dtype)
+    styles = [encode_file(path, model, look.style_size, vgg=vgg) for path in arguments.styles]
     how: dict[str, Any] = {"transform": TRANSFORMS[look.transform], "shrinkage": look.shrinkage}
     with tqdm(unit="picture", leave=False) as bar:
 
         def paint(
             photo: Picture, styles: list[Style], levels: Sequence[int], alpha: Numbers, weights: Numbers
         ) -> Picture:
-            rgb = stylize(model, jnp.asarray(photo.rgb), styles, levels, alpha, weights=weights, **how)
+            content = jnp.asarray(photo.rgb)
+            rgb = stylize(model, content, styles, levels, alpha, weights=weights, **how)
+            if vgg:
+                steps = arguments.refining.steps
+                rgb = refine(model, vgg, rgb, content, styles, levels, alpha, weights=weights, steps=steps)
             bar.update()
             return Picture(np.asarray(rgb))
 

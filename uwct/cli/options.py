@@ -9,6 +9,7 @@ import tyro
 from uwct.cli.look import Look
 from uwct.cli.masks import Regions
 from uwct.cli.networks import Networks
+from uwct.cli.refining import Refining
 from uwct.cli.sizes import MEGAPIXELS, MaxMegapixels, check_size
 from uwct.cli.styles import Styles
 from uwct.pipeline.style_files import is_style
@@ -23,6 +24,7 @@ class Arguments:
     look: Annotated[Look, tyro.conf.arg(name="")]
     styles: Annotated[Styles, tyro.conf.arg(name="")]
     regions: Annotated[Regions, tyro.conf.arg(name="")]
+    refining: Annotated[Refining, tyro.conf.arg(name="")]
     networks: Annotated[Networks, tyro.conf.arg(name="")]
     content: File = None
     """The photo, or a folder of photos that are all treated alike: JPEG, PNG, WebP, TIFF, GIF or BMP; - reads a photo
@@ -48,7 +50,8 @@ class Arguments:
     """With a folder of photos or styles: leave out what an earlier run, of the same files, options and versions, has
     finished, as manifest.jsonl in the folder of outputs says."""
     steps: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Also write what each level made, beside the output: name.level4.png and so on."""
+    """Also write what each level made, beside the output: name.level4.png and so on; with --refine also what every
+    tenth of its steps did: name.refined10.png and so on."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print a line of JSON for each picture instead of a sentence."""
     compat: Annotated[Literal["floor", "ceil"] | None, tyro.conf.arg(metavar="{floor,ceil}")] = None
@@ -79,6 +82,9 @@ class Arguments:
             raise ValueError("--style needs at least one picture")
         self.styles.check(len(look.levels))
         self.regions.check(bool(styles))
+        self.refining.check()
+        if self.refining.steps and look.transform == "whiten":
+            raise ValueError("--refine goes towards a style, and --transform whiten has none")
         check_size("--size", self.size)
         if self.resume and not self.takes_folders:
             raise ValueError("--resume needs a folder as --content or --style")
@@ -107,6 +113,7 @@ class Arguments:
             "--style-mask": self.styles.style_mask,
             "--keep-colors": self.keep_colors,
             "--patches": self.patches,
+            "--refine": self.refining.steps,
             "--steps": self.steps,
             "--tile": self.tile.isdecimal(),
         }

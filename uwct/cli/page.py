@@ -1,6 +1,7 @@
 """The page of `uwct web`, in Gradio: what is on it, and what its buttons do."""
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from PIL import Image
 
 from uwct.cli.errors import FAULTS, sentence
 from uwct.cli.painter import KeepColors, Painter, Wish
+from uwct.cli.refining import EVERY
 from uwct.pictures import images
 from uwct.pipeline.presets import PRESETS
 
@@ -93,7 +95,12 @@ def build(painter: Painter, styles: list[Path], cache: Path) -> gr.Blocks:
             with gr.Column():
                 with gr.Row():
                     go = gr.Button("Paint", variant="primary")
+                    stop = gr.Button("Cancel")
                     download = gr.DownloadButton("Download (PNG)", interactive=False)
+                refine = gr.Checkbox(
+                    label="Refine (slower, finer)",
+                    info="Brushwork where there were blobs, in most of a minute. Cancel keeps what is shown.",
+                )
                 manner = gr.Radio(manners, value="paint", label="Manner")
                 gr.Markdown("**Strength**, from coarse to fine: 0 leaves it out, 1 is all style")
                 with gr.Group():
@@ -124,7 +131,10 @@ def build(painter: Painter, styles: list[Path], cache: Path) -> gr.Blocks:
                 return (gr.skip(),) * (3 + MIXED)
             return shelf, *choose(shelf, chosen, shares, path)
 
-        def paint(photo: str | None, chosen: list[Path], kept: str, part: str, mask: Any, *numbers: float) -> Any:
+        def paint(
+            photo: str | None, chosen: list[Path], kept: str, part: str, mask: Any, refine: bool, *numbers: float,
+            progress: Any = gr.Progress(),  # noqa: B008  (so Gradio knows to give one)
+        ) -> Iterator[Any]:  # fmt: skip
             try:
                 if photo is None:
                     raise ValueError("Choose a photo first.")
@@ -135,22 +145,29 @@ def build(painter: Painter, styles: list[Path], cache: Path) -> gr.Blocks:
                     COLORS[kept],
                     painted_over(mask),
                     part == KEEP,
+                    refine,
                 )
                 name = "-".join([Path(photo).stem, *(path.stem for path in chosen)])
-                file = Path(tempfile.mkdtemp(dir=cache)) / f"{name[:100]}.png"
-                images.write(file, painter.paint(wish))
+                for stage in painter.stages(wish):  # between two of them it can be cancelled
+                    if stage.done % EVERY and stage.done < stage.total:
+                        progress((stage.done, stage.total), "Refining", unit="steps")
+                        yield gr.skip(), gr.skip()
+                        continue
+                    file = Path(tempfile.mkdtemp(dir=cache)) / f"{name[:100]}.png"
+                    images.write(file, stage.picture())
+                    yield str(file), gr.DownloadButton(value=str(file), interactive=True)
             except FAULTS as fault:
                 gr.Warning(sentence(fault))
-                return gr.skip(), gr.skip()
-            return str(file), gr.DownloadButton(value=str(file), interactive=True)
+                yield gr.skip(), gr.skip()
 
         gr.on([photo.input, photo.clear], show_photo, photo, [photo, mask], show_progress="hidden")
         gallery.select(toggle, [shelf, chosen, *shares], [chosen, gallery, *shares], show_progress="hidden")
         add.upload(add_style, [add, shelf, chosen, *shares], [shelf, chosen, gallery, *shares], show_progress="hidden")
         manner.input(strengths_of, manner, strengths, show_progress="hidden")
         gr.on([slider.input for slider in strengths], lambda: None, None, manner, show_progress="hidden")
-        everything = [photo, chosen, kept, part, mask, *shares, *strengths]
-        go.click(paint, everything, [result, download], concurrency_limit=1, show_progress_on=result)
+        everything = [photo, chosen, kept, part, mask, refine, *shares, *strengths]
+        painting = go.click(paint, everything, [result, download], concurrency_limit=1, show_progress_on=result)
+        stop.click(None, cancels=painting)
     return page
 
 

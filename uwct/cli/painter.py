@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,13 +12,16 @@ import numpy as np
 from uwct.cli.masks import resized
 from uwct.cli.sizes import check_memory
 from uwct.cli.styles import encode_file
-from uwct.networks.model import Model
+from uwct.networks.model import Model, backbone
 from uwct.pictures import images
 from uwct.pipeline import colors
-from uwct.pipeline.parts import Region
+from uwct.pipeline.level import Settings
+from uwct.pipeline.parts import Region, resolve
 from uwct.pipeline.presets import TRANSFORMS, Preset
+from uwct.pipeline.refine import STEPS, check_loss, refinements
 from uwct.pipeline.styles import Style
-from uwct.pipeline.whole import stylize
+from uwct.pipeline.whole import finished
+from uwct.pipeline.whole import painted as painted_whole
 from uwct.transforms.statistics import Moments, moments
 
 KeepColors = Literal["luminance", "matched"]
@@ -36,6 +40,7 @@ class Wish:
       painted: `[H, W]` in [0, 1] of any size, 1 where a part of the photo was painted over; None, or 0 everywhere, for
         the whole photo.
       keep_painted: whether the painted part is left as it is; otherwise all but that is.
+      refine: whether the picture is then refined (see pipeline/refine.py).
     """
 
     photo: Path
@@ -44,6 +49,16 @@ class Wish:
     keep_colors: KeepColors | None = None
     painted: np.ndarray | None = None
     keep_painted: bool = True
+    refine: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """How far a picture is: how many steps of how many are done, and what makes it as it is then."""
+
+    done: int
+    total: int
+    picture: Callable[[], images.Picture]
 
 
 class Painter:
@@ -55,26 +70,41 @@ class Painter:
     def __init__(self, model: Model, size: int) -> None:
         self.model, self.size = model, size
         self._encoded = functools.lru_cache(maxsize=256)(self._encode)
+        self._vgg = functools.cache(lambda: backbone("vgg16").replace(dtype=model.dtype))
 
     def paint(self, wish: Wish) -> images.Picture:
         """The picture, with the photo's alpha and colour profile; raises ValueError or OSError for a wish without."""
+        for stage in self.stages(wish):
+            last = stage
+        return last.picture()
+
+    def stages(self, wish: Wish) -> Iterator[Stage]:
+        """The picture when it is painted, and then after every step of refinement, if any is wished for."""
         check(wish)
         picture = self.fitted(wish.photo)
         photo = jnp.asarray(picture.rgb)
+        vgg = self._vgg() if wish.refine else None
         matched = moments(photo) if wish.keep_colors == "matched" else None
-        styles = [self._encoded(path) if matched is None else self._encode(path, matched) for path in wish.styles]
-        weights = list(wish.styles.values())
+        encode = self._encoded if matched is None else self._encode
+        styles = [encode(path, vgg is not None, matched) for path in wish.styles]
         strengths = {level: alpha for level, alpha in sorted(wish.strengths.items(), reverse=True) if alpha}
-        levels, alpha = tuple(strengths), tuple(strengths.values())
-        region = Region(None, styles, weights)
+        region = Region(None, styles, list(wish.styles.values()))
         if wish.painted is not None and wish.painted.any():
             painted = jnp.asarray(resized(wish.painted, (photo.shape[0], photo.shape[1])))
             region = region.replace(mask=1 - painted if wish.keep_painted else painted)
-        how: dict[str, Any] = {"transform": TRANSFORMS[REST.transform], "shrinkage": REST.shrinkage}
-        rgb = stylize(self.model, photo, [region], levels, alpha, **how)
-        if wish.keep_colors == "luminance":
-            rgb = colors.keep_chroma(rgb, photo)
-        return dataclasses.replace(picture, rgb=np.asarray(rgb))
+        levels = tuple(strengths)
+        parts = resolve(self.model, [region], levels, tuple(strengths.values()))
+
+        def done(rgb: Any) -> images.Picture:
+            rgb = finished(rgb, photo, parts)
+            rgb = colors.keep_chroma(rgb, photo) if wish.keep_colors == "luminance" else rgb
+            return dataclasses.replace(picture, rgb=np.asarray(rgb))
+
+        rgb = painted_whole(self.model, photo, parts, Settings(levels, REST.shrinkage, TRANSFORMS[REST.transform]))
+        yield Stage(0, STEPS if vgg else 0, lambda: done(rgb))
+        for step in refinements(vgg, rgb, photo, parts, levels, STEPS) if vgg else ():
+            check_loss(step)
+            yield Stage(step.number, step.total, lambda step=step: done(step.picture()))  # type: ignore[misc]
 
     def fitted(self, path: Path) -> images.Picture:
         """The photo, made smaller where it is larger than results are to be."""
@@ -84,8 +114,8 @@ class Painter:
         check_memory(path.name, "--size", *shape, self.model.config)
         return images.resize(picture, shape)
 
-    def _encode(self, path: Path, matched: Moments | None = None) -> Style:
-        return encode_file(path, self.model, REST.style_size, colors=matched)
+    def _encode(self, path: Path, refine: bool, matched: Moments | None) -> Style:
+        return encode_file(path, self.model, REST.style_size, colors=matched, vgg=self._vgg() if refine else None)
 
 
 def check(wish: Wish) -> None:

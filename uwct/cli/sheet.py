@@ -3,7 +3,7 @@
 import dataclasses
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import reduce
 from pathlib import Path
@@ -14,18 +14,19 @@ import numpy as np
 from tqdm import tqdm
 
 from uwct.cli.masks import RegionFiles, read_mask
-from uwct.cli.sizes import sized, window_for
+from uwct.cli.refining import watched
+from uwct.cli.sizes import REFINING_DISK, REFINING_WINDOW, SMALLEST_WINDOW, sized, window_for
 from uwct.files import hidden_prefix
 from uwct.networks.model import Model
 from uwct.pictures import images, strips
 from uwct.pictures.canvas import Canvas
-from uwct.pipeline import whole, windows
+from uwct.pipeline import refine, refine_windows, whole, windows
 from uwct.pipeline.colors import keep_chroma
 from uwct.pipeline.level import Settings, check_health
 from uwct.pipeline.parts import Parts
 from uwct.transforms.statistics import Moments, merge, moments
 
-# Called with a level and the picture after it, in the form that the sheet has them.
+# Called with a level, or a number of steps, and the picture after it, in the form that the sheet has them.
 After = Callable[[int, Any], None]
 
 
@@ -43,6 +44,11 @@ class Sheet(Protocol):
 
     def paint(self, parts: Parts, settings: Settings, after: After | None = None) -> Any:
         """The picture after the last level, which `write` takes; `after` is called after each."""
+
+    def refine(
+        self, picture: Any, parts: Parts, levels: Sequence[int], vgg: Model, steps: int, after: After | None = None
+    ) -> tuple[Any, bool]:
+        """A painted picture refined, and whether in all steps; `after` is called with every tenth."""
 
     def write(self, path: Path, picture: Any, parts: Parts, *, chroma: bool = False) -> None:
         """Writes a picture to a file, with the photo's pixels where parts keep them, and its chroma if asked for."""
@@ -71,6 +77,14 @@ class Whole:
             picture = output
             after(level, picture)
         return picture
+
+    def refine(
+        self, picture: Any, parts: Parts, levels: Sequence[int], vgg: Model, steps: int, after: After | None = None
+    ) -> tuple[Any, bool]:
+        found, complete = watched(
+            refine.refinements(vgg, picture, self._photo, parts, levels, steps), "refining", after
+        )
+        return found(), complete
 
     def write(self, path: Path, picture: Any, parts: Parts, *, chroma: bool = False) -> None:
         rgb = whole.finished(picture, self._photo, parts)
@@ -112,6 +126,28 @@ class Windowed:
                     after(level, picture)
         return picture
 
+    def refine(
+        self, picture: Any, parts: Parts, levels: Sequence[int], vgg: Model, steps: int, after: After | None = None
+    ) -> tuple[Any, bool]:
+        folder, window = self._folder / "refining", max(SMALLEST_WINDOW, min(self._window, REFINING_WINDOW))
+        folder.mkdir()
+        with tqdm(unit="window", leave=False, position=1) as bar:
+
+            def progress(done: int, total: int) -> None:
+                bar.total = total
+                bar.n = done
+                bar.refresh()
+
+            found, complete = watched(
+                refine_windows.refinements(
+                    vgg, picture, self._picture.rgb, parts, levels, steps,
+                    folder=folder, window=window, progress=progress,
+                ),
+                "refining",
+                after,
+            )  # fmt: skip
+        return found(), complete
+
     def write(self, path: Path, picture: Any, parts: Parts, *, chroma: bool = False) -> None:
         rgb = windows.finished(picture, self._picture.rgb, parts, self._folder / "finished.raw")
         if chroma:
@@ -124,14 +160,16 @@ class Windowed:
 
 
 @contextmanager
-def laid_out(model: Model, content: Path, output: Path, long_side: int, tile: str, further: int) -> Iterator[Sheet]:
+def laid_out(
+    model: Model, content: Path, output: Path, long_side: int, tile: str, further: int, refining: bool = False
+) -> Iterator[Sheet]:
     """The photo of a file at a long side in pixels (0: its own), as --tile says; what lies on disk goes in the end.
 
     Intermediate pictures lie in a hidden folder beside the output; `further` bytes a pixel are needed beside those of
     the levels. Raises what `sizes.sized`, `strips.read` and `windows.stages` raise, OSError also when the disk is too
     small.
     """
-    window = window_for(content, long_side, tile, model.config)
+    window = window_for(content, long_side, tile, model.config, refining)
     if not window:
         yield Whole(model, content, long_side)
         return
@@ -142,6 +180,7 @@ def laid_out(model: Model, content: Path, output: Path, long_side: int, tile: st
         raise ValueError(f"{content} cannot be done in windows: its format is none of JPEG, PNG, WebP, TIFF and GIF")
     height, width = images.fitted(found, long_side)
     images.check_shape(output, (height, width))
+    further += refining * REFINING_DISK
     needed, free = (40 + further) * height * width, shutil.disk_usage(output.parent).free
     if needed > free:
         raise OSError(

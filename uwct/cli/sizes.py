@@ -21,6 +21,9 @@ MaxMegapixels = Annotated[float, tyro.conf.arg(name="max-megapixels", metavar="N
 DECODING = 48
 # Pixels a side of the windows of pictures that do not fit in memory, for VGG's channels and for narrow networks.
 WINDOW, WINDOW_SMALL = 1024, 1536
+# The same for refinement, at most and at least; and the bytes that it needs a pixel, of memory (measured in bfloat16),
+# and of the disk beside windows.
+REFINING_WINDOW, SMALLEST_WINDOW, REFINING, REFINING_DISK = 512, 256, 7000, 160
 
 
 def check_size(option: str, side: int) -> None:
@@ -88,7 +91,7 @@ def check_tile(tile: str, config: ModelConfig) -> None:
         raise ValueError(f'--tile must be "auto", "off" or a number of pixels, not {tile!r}')
 
 
-def window_for(path: Path, long_side: int, tile: str, config: ModelConfig) -> int:
+def window_for(path: Path, long_side: int, tile: str, config: ModelConfig, refining: bool = False) -> int:
     """The side in pixels of the windows in which to do a picture, 0 to do it whole; `tile` is what --tile says."""
     if tile == "off":
         return 0
@@ -98,5 +101,5 @@ def window_for(path: Path, long_side: int, tile: str, config: ModelConfig) -> in
     if shape is None:  # images.read knows more formats, and what is wrong with a file
         return 0
     height, width = images.fitted(shape, long_side)
-    fits = height * width * bytes_per_pixel(config) <= free_memory() / 2
+    fits = height * width * (REFINING if refining else bytes_per_pixel(config)) <= free_memory() / 2
     return 0 if fits else WINDOW if max(config.blocks[0]) > 32 else WINDOW_SMALL

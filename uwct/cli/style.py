@@ -16,7 +16,7 @@ from uwct.cli.plan import check_outputs
 from uwct.cli.sizes import MEGAPIXELS, MaxMegapixels, check_size, pixel_limit
 from uwct.cli.styles import encode_file
 from uwct.networks.config import LEVELS
-from uwct.networks.model import DEFAULT, load
+from uwct.networks.model import DEFAULT, backbone, load
 from uwct.networks.tensors import read_file
 from uwct.pictures import images
 from uwct.pipeline.style_files import is_style, load_style, save_style
@@ -25,7 +25,7 @@ from uwct.pipeline.styles import mix_styles
 HELP = """Keep styles as small files, to use as --style, to mix, and to share without the painting.
 
 A style file (.safetensors) holds the mean and the covariance of what the network sees in a painting, at each of the
-five levels. It fits the model that made it, and no other.
+five levels. It fits the model that made it, and no other. For --refine it holds what VGG-16 sees of the painting, too.
 
 Examples:
   uwct style save examples/styles/strokes.jpg --output strokes.safetensors
@@ -108,7 +108,9 @@ def save_picture(asked: Save) -> None:
     check_size("--style-size", asked.style_size)
     check_output(asked.output, (asked.picture, *((asked.style_mask,) if asked.style_mask else ())))
     model = load(asked.model, dtype=dtype_for("auto"))
-    save_style(encode_file(asked.picture, model, asked.style_size, asked.style_mask), asked.output, model)
+    vgg = backbone("vgg16").replace(dtype=model.dtype)
+    style = encode_file(asked.picture, model, asked.style_size, asked.style_mask, vgg=vgg)
+    save_style(style, asked.output, model)
     print(f"{asked.picture} -> {asked.output}: {size(asked.output)}")
 
 

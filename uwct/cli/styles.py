@@ -14,6 +14,7 @@ from uwct.cli.masks import read_style_mask
 from uwct.cli.sizes import sized
 from uwct.networks.model import Model
 from uwct.pipeline.colors import match_colors
+from uwct.pipeline.refine import with_manners
 from uwct.pipeline.style_files import is_style, load_style
 from uwct.pipeline.styles import Style, encode_style
 from uwct.transforms.statistics import Moments
@@ -59,19 +60,31 @@ class Styles:
         if self.style_mask and (len(self.style_mask) != count or any(path.is_dir() for path in self.paths)):
             raise ValueError(f"--style-mask needs one mask for each of {count} style pictures")
 
-    def encode(self, paths: Sequence[Path], model: Model, long_side: int, colors: Moments | None = None) -> list[Style]:
+    def encode(
+        self,
+        paths: Sequence[Path],
+        model: Model,
+        long_side: int,
+        colors: Moments | None = None,
+        vgg: Model | None = None,
+    ) -> list[Style]:
         """The styles of files, which `paths` are of this mixture; with the colors of a photo if they are given."""
         masks = self.style_mask or [None] * len(paths)
-        return [encode_file(path, model, long_side, mask, colors) for path, mask in zip(paths, masks, strict=True)]
+        return [encode_file(path, model, long_side, mask, colors, vgg) for path, mask in zip(paths, masks, strict=True)]
 
 
 def encode_file(
-    path: Path, model: Model, long_side: int, mask: Path | None = None, colors: Moments | None = None
+    path: Path,
+    model: Model,
+    long_side: int,
+    mask: Path | None = None,
+    colors: Moments | None = None,
+    vgg: Model | None = None,
 ) -> Style:
     """The style in a style file, or of a picture at a long side in pixels (0: its own).
 
-    A picture may count only where a mask is white, and be given the colors of a photo first, by their moments; raises
-    ValueError where a style file is to.
+    With `vgg` it can be refined towards. A picture may count only where a mask is white, and be given the colors of a
+    photo first, by their moments; raises ValueError where a style file is to.
     """
     if is_style(path):
         if mask or colors is not None:
@@ -81,7 +94,8 @@ def encode_file(
     if colors is not None:
         rgb = match_colors(rgb, colors)
     where = jnp.asarray(read_style_mask(mask, (rgb.shape[0], rgb.shape[1]))) if mask else None
-    return encode_style(model, rgb, where)
+    style = encode_style(model, rgb, where)
+    return with_manners(style, vgg, rgb, where) if vgg else style
 
 
 def read_style(path: Path, model: Model, long_side: int) -> np.ndarray:

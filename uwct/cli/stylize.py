@@ -1,6 +1,7 @@
 """`python stylize.py`, also installed as `uwct stylize`."""
 
 import dataclasses
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from uwct.cli.manifest import Manifest, how
 from uwct.cli.masks import RegionFiles
 from uwct.cli.options import Arguments
 from uwct.cli.plan import Job, beside, plan
-from uwct.cli.sheet import Sheet, laid_out
+from uwct.cli.refining import shown_after
+from uwct.cli.sheet import After, Sheet, laid_out
 from uwct.cli.sizes import check_tile, pixel_limit, sized
 from uwct.cli.styles import encode_file, plain_style, read_style
 from uwct.networks.model import Model
@@ -58,16 +60,20 @@ def main(argv: list[str] | None = None, prog: str = "stylize.py") -> None:
         arguments.check()
         look = arguments.look.resolve()
         further = [f"level{level}" for level in look.levels] if arguments.steps else []
+        further += [f"refined{number}" for number in shown_after(arguments.refining.steps) if arguments.steps]
         jobs = plan(arguments.content, arguments.styles.paths, arguments.output, arguments.others, further)
         model = arguments.networks.load(look.levels)
+        vgg = arguments.refining.load(model.dtype)
         check_tile(arguments.tile, model.config)
         manifest = (
             Manifest(jobs[0].output.parent, how(arguments, arguments.others)) if arguments.takes_folders else None
         )
         failures = run(
             jobs,
-            partial(encode, arguments, look, model) if not arguments.compat else lambda paths: None,
-            partial(paint_compatibly if arguments.compat else paint, arguments, look, model),
+            partial(encode, arguments, look, model, vgg) if not arguments.compat else lambda paths: None,
+            partial(paint_compatibly, arguments, look, model)
+            if arguments.compat
+            else partial(paint, arguments, look, model, vgg),
             partial(tell, arguments, look),
             manifest,
             arguments.resume,
@@ -76,39 +82,58 @@ def main(argv: list[str] | None = None, prog: str = "stylize.py") -> None:
 
 
 def encode(
-    arguments: Arguments, look: Preset, model: Model, paths: tuple[Path, ...], colors: Moments | None = None
+    arguments: Arguments,
+    look: Preset,
+    model: Model,
+    vgg: Model | None,
+    paths: tuple[Path, ...],
+    colors: Moments | None = None,
 ) -> Encoded | None:
     """The styles of files; None where they depend on the photo, whose colors are then to be given."""
     if arguments.keep_colors == "matched" and colors is None:
         return None
     named = [
-        (files, [encode_file(path, model, look.style_size, None, colors) for path in files.styles])
+        (files, [encode_file(path, model, look.style_size, None, colors, vgg) for path in files.styles])
         for files in arguments.regions.files
     ]
-    styles = arguments.styles.encode(paths, model, look.style_size, colors)
+    styles = arguments.styles.encode(paths, model, look.style_size, colors, vgg)
     if look.transform == "whiten" and not styles:
         styles = [plain_style(model)]
     return Encoded(styles, named)
 
 
-def paint(arguments: Arguments, look: Preset, model: Model, encoded: Encoded | None, job: Job) -> Report:
-    """Writes the stylized picture, with the content's alpha and colour profile."""
+def paint(
+    arguments: Arguments, look: Preset, model: Model, vgg: Model | None, encoded: Encoded | None, job: Job
+) -> Report:
+    """Writes the stylized picture, with the content's alpha and colour profile.
+
+    Raises KeyboardInterrupt when it was refined in fewer steps than it should be, after it is written.
+    """
     assert job.content is not None
     settings = Settings(look.levels, look.shrinkage, TRANSFORMS[look.transform])
     chroma = arguments.keep_colors == "luminance"
     further = 16 * len(arguments.regions.region) + 12 * chroma
     # Patches are compared over the whole photo.
     tile = "off" if arguments.patches else arguments.tile
-    with laid_out(model, job.content, job.output, arguments.size, tile, further) as sheet:
-        encoded = encoded or encode(arguments, look, model, job.styles, sheet.colors())
+    with laid_out(model, job.content, job.output, arguments.size, tile, further, vgg is not None) as sheet:
+        encoded = encoded or encode(arguments, look, model, vgg, job.styles, sheet.colors())
         assert encoded is not None
         parts = parts_of(arguments, look, model, encoded, sheet, job)
 
-        def write_step(level: int, picture: object) -> None:
-            sheet.write(beside(job.output, f"level{level}"), picture, parts, chroma=chroma)
+        def write_step(word: str) -> After | None:
+            def write(number: int, picture: object) -> None:
+                sheet.write(beside(job.output, f"{word}{number}"), picture, parts, chroma=chroma)
 
-        picture = sheet.paint(parts, settings, write_step if arguments.steps else None)
+            return write if arguments.steps else None
+
+        picture, complete = sheet.paint(parts, settings, write_step("level")), True
+        if vgg:
+            steps = arguments.refining.steps
+            picture, complete = sheet.refine(picture, parts, look.levels, vgg, steps, write_step("refined"))
         sheet.write(job.output, picture, parts, chroma=chroma)
+        if not complete:
+            print(f"{job.output} is refined in part", file=sys.stderr)
+            raise KeyboardInterrupt
         return Report(sheet.before, sheet.after, str(job.output))
 
 
@@ -152,11 +177,13 @@ def tell(arguments: Arguments, look: Preset, job: Job, report: Report, seconds: 
     model = arguments.networks.model
     if arguments.json:
         details = dataclasses.asdict(look) | {"model": model, "regions": [list(r) for r in arguments.regions.region]}
+        details["refine_steps"] = arguments.refining.steps
         return record(job, report, seconds, **details)
     styles = " + ".join(path.name for path in job.styles)
     styles = styles or ("its regions' styles" if arguments.regions.region else "no style")
     levels = " ".join(f"{level}:{alpha:g}" for level, alpha in zip(look.levels, look.alpha, strict=True))
+    refined = f", refined in {arguments.refining.steps} steps" if arguments.refining.steps else ""
     return (
         f"{job.content} ({report.before}) in the manner of {styles} -> {report.written} ({report.after}): "
-        f"model {model}, {look.transform} at levels {levels}, {seconds:.1f} s"
+        f"model {model}, {look.transform} at levels {levels}{refined}, {seconds:.1f} s"
     )

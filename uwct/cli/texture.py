@@ -1,6 +1,7 @@
 """`uwct texture`: pictures out of noise, in one style, between styles, or on the way from one to another."""
 
 import dataclasses
+import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -17,12 +18,14 @@ from uwct.cli.look import Look
 from uwct.cli.manifest import Manifest, how
 from uwct.cli.networks import Networks
 from uwct.cli.plan import Job, beside, plan
+from uwct.cli.refining import Refining, watched
 from uwct.cli.sizes import LARGEST, MEGAPIXELS, MaxMegapixels, check_memory, check_size, pixel_limit
 from uwct.cli.styles import Styles
 from uwct.networks.model import Model
 from uwct.pictures import images
-from uwct.pipeline.parts import Wanted, between
+from uwct.pipeline.parts import Wanted, between, resolve
 from uwct.pipeline.presets import TRANSFORMS, Preset
+from uwct.pipeline.refine import refinements
 from uwct.pipeline.styles import Style
 from uwct.pipeline.textures import synthesize
 
@@ -45,6 +48,7 @@ class Arguments:
 
     look: Annotated[Look, tyro.conf.arg(name="")]
     styles: Annotated[Styles, tyro.conf.arg(name="")]
+    refining: Annotated[Refining, tyro.conf.arg(name="")]
     networks: Annotated[Networks, tyro.conf.arg(name="")]
     output: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
     """The picture to write, a .png, .jpg, .webp or .tif file, or an existing folder to write it into; by default it is
@@ -88,6 +92,7 @@ class Arguments:
         if not paths:
             raise ValueError("--style needs at least one picture")
         self.styles.check(len(look.levels))
+        self.refining.check()
         check_size("--size", self.size)
         if not self.size:
             raise ValueError("--size must be at least 1")
@@ -123,11 +128,12 @@ def main(argv: list[str] | None = None, prog: str = "uwct texture") -> None:
         further = [f"{number:03d}" for number in range(arguments.frames)]
         jobs = plan(None, arguments.styles.paths, arguments.output, arguments.styles.style_mask, further)
         model = arguments.networks.load(look.levels)
+        vgg = arguments.refining.load(model.dtype)
         check_memory("a texture", "--size", *arguments.sides, model.config)
         failures = run(
             jobs,
-            lambda paths: arguments.styles.encode(paths, model, look.style_size),
-            partial(paint, arguments, look, model),
+            lambda paths: arguments.styles.encode(paths, model, look.style_size, vgg=vgg),
+            partial(paint, arguments, look, model, vgg),
             partial(tell, arguments, look),
             Manifest(jobs[0].output.parent, how(arguments, arguments.styles.style_mask))
             if arguments.takes_folder
@@ -137,7 +143,7 @@ def main(argv: list[str] | None = None, prog: str = "uwct texture") -> None:
     fail_partly(failures)
 
 
-def paint(arguments: Arguments, look: Preset, model: Model, styles: list[Style], job: Job) -> Report:
+def paint(arguments: Arguments, look: Preset, model: Model, vgg: Model | None, styles: list[Style], job: Job) -> Report:
     """Writes a texture of the styles, or those of a way from style to style."""
     sides, output = arguments.sides, job.output
     how: dict[str, Any] = {"transform": TRANSFORMS[look.transform], "shrinkage": look.shrinkage, "passes": PASSES}
@@ -146,7 +152,18 @@ def paint(arguments: Arguments, look: Preset, model: Model, styles: list[Style],
     def write(path: Path, wanted: Wanted, weights: Sequence[Any] | None) -> None:
         key = jax.random.key(arguments.seed)
         texture = synthesize(model, wanted, sides, key, look.levels, look.alpha, weights=weights, **how)
+        complete = True
+        if vgg:
+            parts = resolve(model, wanted, look.levels, look.alpha, weights)
+            steps = refinements(
+                vgg, texture, None, parts, look.levels, arguments.refining.steps, padding=how["padding"]
+            )
+            found, complete = watched(steps, "refining")
+            texture = found()
         images.write(path, images.Picture(np.asarray(texture)))
+        if not complete:
+            print(f"{path} is refined in part", file=sys.stderr)
+            raise KeyboardInterrupt
 
     size, written = f"{sides[1]}x{sides[0]}", str(output)
     if arguments.gradient:

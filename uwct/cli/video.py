@@ -22,14 +22,16 @@ from uwct.cli.errors import one_sentence
 from uwct.cli.look import Look
 from uwct.cli.masks import Regions, read_mask
 from uwct.cli.networks import Networks
+from uwct.cli.refining import Refining
 from uwct.cli.sizes import bytes_per_pixel, check_memory, check_size, free_memory, read
 from uwct.cli.styles import Styles, encode_file, plain_style
 from uwct.networks.model import Model
 from uwct.pictures import clips, images
 from uwct.pipeline.colors import keep_chroma
 from uwct.pipeline.frames import stylize_frames
-from uwct.pipeline.parts import Region
+from uwct.pipeline.parts import Region, resolve
 from uwct.pipeline.presets import TRANSFORMS, Preset
+from uwct.pipeline.refine_frames import refine_frames
 
 HELP = """Paint a video in the manner of any picture.
 
@@ -61,6 +63,7 @@ class Arguments:
     look: Annotated[Look, tyro.conf.arg(name="")]
     styles: Annotated[Styles, tyro.conf.arg(name="")]
     regions: Annotated[Regions, tyro.conf.arg(name="")]
+    refining: Annotated[Refining, tyro.conf.arg(name="")]
     networks: Annotated[Networks, tyro.conf.arg(name="")]
     keep_colors: Annotated[Literal["luminance"] | None, tyro.conf.arg(metavar="{luminance}")] = None
     """Keep the video's colors: take only light and dark from the stylized frames."""
@@ -98,6 +101,9 @@ def check(arguments: Arguments) -> None:
             raise IsADirectoryError(f"{path} is a folder; a video takes style pictures and style files")
     arguments.styles.check(len(look.levels))
     arguments.regions.check(bool(paths))
+    arguments.refining.check()
+    if arguments.refining.steps and look.transform == "whiten":
+        raise ValueError("--refine goes towards a style, and --transform whiten has none")
     if not 0 <= arguments.temporal < 1:
         raise ValueError(f"--temporal must be at least 0 and less than 1, not {arguments.temporal:g}")
     if arguments.batch < 0:
@@ -194,6 +200,8 @@ class Painter:
     """All that frames are stylized with."""
 
     model: Model
+    vgg: Model | None  # that refines them
+    steps: int
     wanted: list[Region]
     chroma: bool
     options: dict[str, Any]
@@ -214,31 +222,44 @@ class Painter:
             "transform": TRANSFORMS[look.transform],
             "shrinkage": look.shrinkage,
         }
-        return cls(model, regions_of(arguments, look, model, shape), arguments.keep_colors is not None, options)
+        vgg = arguments.refining.load(model.dtype)
+        regions = regions_of(arguments, look, model, vgg, shape)
+        return cls(model, vgg, arguments.refining.steps, regions, arguments.keep_colors is not None, options)
 
     def paint(self, frames: Iterable[tuple[np.ndarray, Ticket]]) -> Iterator[tuple[np.ndarray, Ticket]]:
         """Each frame stylized, with what came beside it."""
         waiting: deque[tuple[np.ndarray, Ticket]] = deque()
+        painting: deque[np.ndarray] = deque()
 
         def alone() -> Iterator[np.ndarray]:
             for frame, ticket in frames:
                 waiting.append((frame, ticket))
+                if self.vgg:
+                    painting.append(frame)
                 yield frame
 
-        for rgb in stylize_frames(self.model, alone(), self.wanted, **self.options):
+        painted: Iterable[Any] = stylize_frames(self.model, alone(), self.wanted, **self.options)
+        if self.vgg:
+            levels = self.options["levels"]
+            pairs = ((jnp.asarray(painting.popleft()), jnp.asarray(rgb)) for rgb in painted)
+            parts = resolve(self.model, self.wanted, levels, self.options["alpha"])
+            painted = (np.asarray(rgb) for rgb in refine_frames(self.vgg, pairs, parts, levels, self.steps))
+        for rgb in painted:
             frame, ticket = waiting.popleft()
             yield np.asarray(keep_chroma(jnp.asarray(rgb), jnp.asarray(frame))) if self.chroma else rgb, ticket
 
 
-def regions_of(arguments: Arguments, look: Preset, model: Model, shape: tuple[int, int]) -> list[Region]:
+def regions_of(
+    arguments: Arguments, look: Preset, model: Model, vgg: Model | None, shape: tuple[int, int]
+) -> list[Region]:
     """What is asked of which part of frames of (height, width): masks lie over all of them."""
     regions = []
     for files, factor in zip(arguments.regions.files, arguments.regions.factors, strict=True):
-        styles = [encode_file(path, model, look.style_size) for path in files.styles]
+        styles = [encode_file(path, model, look.style_size, vgg=vgg) for path in files.styles]
         mask = jnp.asarray(read_mask(files.mask, shape, files.color))
         alpha = [factor * alpha for alpha in look.alpha]
         regions.append(Region(mask, styles, files.weights if styles else None, alpha))
-    styles = arguments.styles.encode(arguments.styles.paths, model, look.style_size)
+    styles = arguments.styles.encode(arguments.styles.paths, model, look.style_size, vgg=vgg)
     if look.transform == "whiten" and not styles:
         styles = [plain_style(model)]
     return [*regions, Region(None, styles, arguments.styles.mixtures())]

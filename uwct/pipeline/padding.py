@@ -17,15 +17,20 @@ from uwct.networks.vgg import stride
 STRIDE = stride(LEVELS[-1])
 
 
-@jax.jit
 def pad_to_stride(picture: Array) -> tuple[Array, Array | None]:
-    """Pads `[..., H, W, C]` by reflection, below and to the right, to multiples of `STRIDE`.
+    """`pad_to` multiples of `STRIDE`."""
+    return pad_to(picture, STRIDE)
+
+
+@partial(jax.jit, static_argnames="unit")
+def pad_to(picture: Array, unit: int) -> tuple[Array, Array | None]:
+    """Pads `[..., H, W, C]` by reflection, below and to the right, to multiples of `unit` pixels.
 
     Also gives the weights `[..., H', W']` of the padded picture's pixels, 1 inside and 0 in the padding; None if none
     was needed.
     """
     height, width = picture.shape[-3:-1]
-    bottom, right = -height % STRIDE, -width % STRIDE
+    bottom, right = -height % unit, -width % unit
     if not bottom and not right:
         return picture, None
     border = [(0, 0)] * (picture.ndim - 3) + [(0, bottom), (0, right)]

@@ -1,7 +1,8 @@
 """Styles as files (safetensors), to use again and to share without the picture.
 
 The file holds `level4/mean` and the like, and in its metadata which encoder made it: moments of another encoder's
-features are meaningless, so that they are refused.
+features are meaningless, so that they are refused. Of styles that can be refined towards it also holds the manners,
+`manner0/level4` and the like (see manner.py).
 """
 
 import hashlib
@@ -16,6 +17,7 @@ import numpy as np
 from uwct.networks.config import LEVELS
 from uwct.networks.model import Model
 from uwct.networks.tensors import read_file, write_file
+from uwct.pipeline.manner import OCTAVES, SCALES, Manner
 from uwct.pipeline.styles import Style
 from uwct.transforms.statistics import Moments
 
@@ -42,6 +44,10 @@ def save_style(style: Style, path: str | os.PathLike[str], model: Model) -> None
         for level, found in style.moments.items()
         for part in PARTS
     }
+    for halvings, manner in style.manners.items():
+        sums = {"weight": manner.weight} | {f"level{level}": x for level, x in manner.features.items()}
+        sums |= {f"colors{octave}": x for octave, x in enumerate(manner.colors)}
+        tensors |= {f"manner{halvings}/{name}": np.array(x, np.float32, order="C") for name, x in sums.items()}
     if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
         raise ValueError("the style is not finite; it is not saved")
     metadata = {"style": json.dumps({"encoder": encoder_hash(model), "backbone": model.config.backbone})}
@@ -67,12 +73,20 @@ def load_style(path: str | os.PathLike[str], model: Model) -> Style:
             f"{path} was made by another model (of {backbone}), not by this one (of {model.config.backbone})"
         )
     _check(path, tensors, model)
+    found = {name: jnp.asarray(tensor) for name, tensor in tensors.items()}
+    moments = {
+        level: Moments(*(found[f"level{level}/{part}"] for part in PARTS)) for level in model.config.encoded_levels
+    }
     return Style(
-        {
-            level: Moments(*(jnp.asarray(tensors[f"level{level}/{part}"]) for part in PARTS))
-            for level in model.config.encoded_levels
-        }
+        moments, {halvings: _manner(found, halvings) for halvings in SCALES if f"manner{halvings}/weight" in found}
     )
+
+
+def _manner(found: dict[str, jax.Array], halvings: int) -> Manner:
+    """A manner of a file whose tensors were checked."""
+    name = f"manner{halvings}"
+    features = {level: found[f"{name}/level{level}"] for level in LEVELS}
+    return Manner(found[f"{name}/weight"], features, [found[f"{name}/colors{k}"] for k in range(OCTAVES + 1)])
 
 
 def is_style(path: Path) -> bool:
@@ -86,6 +100,15 @@ def _check(path: Path, tensors: dict[str, np.ndarray], model: Model) -> None:
         _, blocks = model.config.encoder(level)
         width = blocks[level - 1][0]
         wanted |= {f"level{level}/{part}": (width,) * axes for axes, part in enumerate(PARTS)}
+    if any(name.startswith("manner") for name in tensors):
+        for halvings in SCALES:
+            widths = {
+                f"level{level}": len(np.atleast_1d(tensors.get(f"manner{halvings}/level{level}", 0)))
+                for level in LEVELS
+            }
+            widths |= {f"colors{k}": 3 if k else 4 for k in range(OCTAVES + 1)}
+            wanted |= {f"manner{halvings}/{name}": (width, width) for name, width in widths.items()}
+            wanted[f"manner{halvings}/weight"] = ()
     faults = [f"{name} is missing" for name in wanted.keys() - tensors.keys()]
     faults += [f"{name} is unknown" for name in tensors.keys() - wanted.keys()]
     for name in wanted.keys() & tensors.keys():

@@ -11,6 +11,7 @@ from jax import Array, lax
 
 from uwct.networks.layers import Pooling
 from uwct.networks.model import Model
+from uwct.pipeline.manner import Manner, mix_manners
 from uwct.pipeline.padding import pad_to_stride, pool
 from uwct.transforms.affine import mix
 from uwct.transforms.matching import color
@@ -20,9 +21,16 @@ Precision = Literal["float32", "float64"]
 
 
 class Style(struct.PyTreeNode):
-    """All that is kept of a style picture: its moments at every level, `{1: Moments, ..., 5: Moments}`."""
+    """All that is kept of a style picture.
+
+    Attributes:
+      moments: at every level, `{1: Moments, ..., 5: Moments}`.
+      manners: `{0: Manner, 1: Manner}`, what VGG-16 sees of the picture, halved so often; empty unless it is to be
+        refined towards (see refine.py).
+    """
 
     moments: dict[int, Moments]
+    manners: dict[int, Manner] = struct.field(default_factory=dict)
 
 
 def encode_style(
@@ -76,17 +84,23 @@ def mix_styles(styles: Sequence[Style], weights: Sequence[float] | Array | None 
     """One style between several of the same model; weights, one a style, are normalised to sum 1 (default: equal).
 
     Its mean is the mean of theirs, and the root of its covariance the mean of their roots, so that by `transforms.wct`
-    it paints as the mixture of them all. Raises ValueError for no styles, or weights that do not fit.
+    it paints as the mixture of them all; so are its manners, if they all have some. Raises ValueError for no styles, or
+    weights that do not fit.
     """
     if not styles:
         raise ValueError("at least one style is needed")
     shares = jnp.ones(len(styles)) if weights is None else jnp.asarray(weights, jnp.float32)
-    return Style(
-        {
-            level: _mixed_moments([style.moments[level] for style in styles], shares)
-            for level in sorted(styles[0].moments)
-        }
-    )
+    levels = sorted(styles[0].moments)
+    moments = {level: _mixed_moments([style.moments[level] for style in styles], shares) for level in levels}
+    manners = {
+        halvings: mix_manners(
+            [style.manners[halvings] for style in styles],
+            dict.fromkeys(manner.features, shares / shares.sum()),
+        )
+        for halvings, manner in styles[0].manners.items()
+        if all(halvings in style.manners for style in styles)
+    }
+    return Style(moments, manners)
 
 
 def _mixed_moments(parts: list[Moments], weights: Array) -> Moments:

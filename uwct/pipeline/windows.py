@@ -107,12 +107,12 @@ def stages(
         found: list[Moments] = []
         with computing_in(settings.precision):
             analyse = partial(_analyse, level=level, settings=settings)
-            for _, gathered in _each(models, layers, to_analyse, analyse):
+            for _, gathered in each(models, layers, to_analyse, analyse):
                 found = [_merge(a, b) for a, b in zip(found, gathered, strict=True)] if found else gathered
                 progress(done := done + 1, total)
             merged = jax.tree.map(jnp.asarray, found)
             maps, healthy = maps_of(merged, parts.all, number, settings)
-            for (rows, columns), output in _each(models, layers, to_paint, partial(_paint, level=level), maps):
+            for (rows, columns), output in each(models, layers, to_paint, partial(_paint, level=level), maps):
                 check_health(level, (*healthy, np.isfinite(output).all()))
                 inner = output[_inside(rows, content.shape[0]), _inside(columns, content.shape[1])]
                 painted.write(rows.first, columns.first, inner)
@@ -168,7 +168,7 @@ def _merge(a: Moments, b: Moments) -> Moments:
         return jax.tree.map(np.asarray, merge(*both))
 
 
-def _each(
+def each(
     models: list[Model], layers: list[Canvas], plan: list[Tile], function: Callable[..., Any], *rest: Any
 ) -> Iterator[tuple[Tile, Any]]:
     """Every tile of a plan and the function of its window, as NumPy arrays; as many at once as there are devices."""
