@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import picture
 from PIL import Image
 
 import uwct
@@ -367,3 +368,49 @@ def test_every_preset_can_be_named():
     assert set(names) == set(PRESETS)
     for name in names:
         assert Look(name).resolve() == PRESETS[name]
+
+
+@pytest.mark.parametrize("tile", ["off", "96"])
+def test_hidden_pixels_play_no_part_in_statistics(folder, tile):
+    """Whatever colors a cut-out hides, in the photo or in the style, what is seen is the same."""
+    alpha = np.zeros((64, 160), np.uint8)
+    alpha[:, :80] = 255
+    for name, seed in (("one", 8), ("two", 9)):
+        for kind, of_kind in (("photo", 1), ("style", 2)):
+            rgb = np.uint8(255 * picture(64, 160, of_kind))
+            rgb[:, 80:] = np.uint8(255 * picture(64, 80, seed))
+            Image.fromarray(np.dstack([rgb, alpha])).save(f"{kind}_{name}.png")
+        words = ["--content", f"photo_{name}.png", "--style", f"style_{name}.png", "--levels", "1", "--tile", tile]
+        run(*words, "--dtype", "float32", "--output", f"{name}.png")
+    one, two = (np.asarray(Image.open(f"{name}.png"), int) for name in ("one", "two"))
+    assert np.abs(one[:, :78] - two[:, :78]).max() <= 1
+    assert np.abs(one[:, 82:] - two[:, 82:]).max() > 20
+
+
+def test_a_style_of_which_nothing_is_seen_is_named(folder, capsys):
+    Image.fromarray(np.zeros((20, 20, 4), np.uint8)).save("none.png")
+    with pytest.raises(SystemExit):
+        run("--content", "photo.jpg", "--style", "none.png")
+    assert capsys.readouterr().err == "error: none.png is transparent everywhere, so shows no style\n"
+
+
+@pytest.mark.parametrize("tile", ["off", "96"])
+def test_what_the_photos_file_says_is_kept_unless_it_is_stripped(folder, tile):
+    exif = Image.Exif()
+    exif[271] = "Camera"
+    Image.open("photo.jpg").save("told.jpg", exif=exif, dpi=(300, 300))
+    common = ("--content", "told.jpg", "--style", "a.png", "--levels", "1", "--tile", tile, "--output")
+    run(*common, "kept.jpg")
+    run(*common, "bare.jpg", "--strip-metadata", "--quality", "30")
+    kept, bare = (Image.open(f"{name}.jpg") for name in ("kept", "bare"))
+    assert (kept.getexif()[271], kept.info["dpi"]) == ("Camera", (300, 300))
+    assert 271 not in bare.getexif()
+    assert "dpi" not in bare.info or bare.info["dpi"] == (72, 72)
+    assert Path("bare.jpg").stat().st_size < 0.7 * Path("kept.jpg").stat().st_size
+
+
+def test_of_a_clip_the_first_frame_is_taken_and_that_is_said(folder, capsys):
+    frames = [Image.open("photo.jpg").rotate(90 * i) for i in range(3)]
+    frames[0].save("clip.webp", save_all=True, append_images=frames[1:])
+    run("--content", "clip.webp", "--style", "a.png", "--levels", "1", "--output", "out.png")
+    assert "clip.webp has 3 frames, of which the first is taken" in capsys.readouterr().err

@@ -126,7 +126,8 @@ def test_names_that_begin_with_a_dot_are_passed_over(tmp_path):
 
 
 def test_folders_give_every_format_that_single_files_may_have():
-    registered = {suffix for suffix, kind in Image.registered_extensions().items() if kind in images.FORMATS}
+    formats = images._formats()
+    registered = {suffix for suffix, kind in Image.registered_extensions().items() if kind in formats}
     assert registered == images.READABLE
 
 
@@ -299,3 +300,79 @@ def test_pictures_too_large_for_their_format_are_refused(tmp_path):
     assert not list(tmp_path.iterdir())
     images.write(tmp_path / "out.png", wide)
     assert Image.open(tmp_path / "out.png").size == (16384, 1)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
+def test_what_a_file_says_is_kept_but_the_orientation(tmp_path, suffix):
+    exif = Image.Exif()
+    exif[274], exif[271], exif[306] = 6, "Camera", "2026:01:02 03:04:05"
+    exif.get_ifd(0x8825)[1] = "N"
+    exif.get_ifd(0x8769)[36867] = "2026:01:02 03:04:05"
+    Image.fromarray(RGB).save(tmp_path / "in.jpg", exif=exif, dpi=(300, 200), xmp=b"<x/>")
+    picture = images.read(tmp_path / "in.jpg")
+    images.write(tmp_path / f"out{suffix}", picture)
+    written = Image.open(tmp_path / f"out{suffix}")
+    found = written.getexif()
+    assert written.size == (picture.rgb.shape[1], picture.rgb.shape[0])
+    assert (found.get(274, 1), found[271], found[306]) == (1, "Camera", "2026:01:02 03:04:05")
+    assert written.info["xmp"] == b"<x/>"
+    if suffix != ".webp":  # which has no place for it but in EXIF
+        assert written.info["dpi"] == pytest.approx((300, 200), rel=1e-3)
+    if suffix != ".tif":
+        assert found.get_ifd(0x8825)[1] == "N"
+        assert found.get_ifd(0x8769)[36867] == "2026:01:02 03:04:05"
+
+
+def test_of_exif_what_can_be_written_again_is_kept(tmp_path):
+    exif = Image.Exif()
+    exif[271] = "Camera"
+    block = exif.tobytes()
+    Image.fromarray(RGB).save(tmp_path / "in.jpg", exif=block.replace(b"Camera", b"Cam\xff\xfera"))
+    images.write(tmp_path / "out.jpg", images.read(tmp_path / "in.jpg"))  # whatever is in it, it is written
+    assert Image.open(tmp_path / "out.jpg").size == Image.fromarray(RGB).size
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("channels", [3, 4])
+def test_sixteen_bits_a_channel_stay_sixteen(tmp_path, suffix, channels):
+    import pyvips
+
+    deep = np.random.default_rng(0).integers(0, 65536, (20, 30, channels)).astype(np.uint16)
+    pyvips.Image.new_from_array(deep).copy(interpretation="rgb16").write_to_file(str(tmp_path / f"in{suffix}"))
+    picture = images.read(tmp_path / f"in{suffix}")
+    assert picture.depth == 16
+    np.testing.assert_allclose(picture.rgb, deep[..., :3] / 65535, atol=1e-7)
+    images.write(tmp_path / f"out{suffix}", picture)
+    written = pyvips.Image.new_from_file(str(tmp_path / f"out{suffix}")).numpy()
+    np.testing.assert_array_equal(written, deep)
+    images.write(tmp_path / "out.jpg", picture)  # which holds eight
+    assert images.read(tmp_path / "out.jpg").depth == 8
+
+
+def test_hidden_colors_do_not_fringe_what_is_seen_when_it_is_resized():
+    rgb, alpha = np.zeros((64, 64, 3), np.float32), np.zeros((64, 64), np.float32)
+    rgb[..., 1], alpha[:, 20:40] = 1.0, 1.0  # bright green is hidden
+    rgb[:, 20:40] = (0.5, 0.0, 0.0)
+    small = images.resize(images.Picture(rgb, alpha), (17, 17))
+    np.testing.assert_allclose(
+        small.rgb[small.alpha > 0.01], np.broadcast_to((0.5, 0, 0), (int((small.alpha > 0.01).sum()), 3)), atol=0.02
+    )
+
+
+def test_heic_is_read_or_the_package_that_it_needs_is_named(tmp_path, monkeypatch):
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    Image.fromarray(RGB).save(tmp_path / "in.heic", quality=100, chroma=444)
+    np.testing.assert_allclose(images.read(tmp_path / "in.heic").rgb, RGB / 255, atol=0.1)
+    monkeypatch.setattr(images, "_formats", lambda: images.FORMATS)
+    with pytest.raises(ValueError, match=r"in\.heic is a HEIC picture, which needs pillow-heif"):
+        images.read(tmp_path / "in.heic")
+    with pytest.raises(ValueError, match="pillow-heif"):
+        images.shape(tmp_path / "in.heic")
+
+
+def test_frames_are_counted(tmp_path):
+    frames = [Image.fromarray(np.roll(RGB, i, 0)) for i in range(3)]
+    frames[0].save(tmp_path / "in.webp", save_all=True, append_images=frames[1:])
+    assert images.read(tmp_path / "in.webp").frames == 3

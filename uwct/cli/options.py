@@ -10,6 +10,7 @@ from uwct.cli.look import Look
 from uwct.cli.masks import Regions
 from uwct.cli.networks import Networks
 from uwct.cli.refining import Refining
+from uwct.cli.saving import Saving
 from uwct.cli.sizes import MEGAPIXELS, MaxMegapixels, check_size
 from uwct.cli.styles import Styles
 from uwct.pipeline.style_files import is_style
@@ -25,10 +26,11 @@ class Arguments:
     styles: Annotated[Styles, tyro.conf.arg(name="")]
     regions: Annotated[Regions, tyro.conf.arg(name="")]
     refining: Annotated[Refining, tyro.conf.arg(name="")]
+    saving: Annotated[Saving, tyro.conf.arg(name="")]
     networks: Annotated[Networks, tyro.conf.arg(name="")]
     content: File = None
-    """The photo, or a folder of photos that are all treated alike: JPEG, PNG, WebP, TIFF, GIF or BMP; - reads a photo
-    from standard input."""
+    """The photo, or a folder of photos that are all treated alike: JPEG, PNG, WebP, TIFF, GIF, AVIF, HEIC and
+    others; - reads a photo from standard input."""
     output: File = None
     """The picture to write, a .png, .jpg, .webp or .tif file, or an existing folder to write it into; by default it is
     named after content and style. A folder as --content or --style needs a folder here; - writes PNG to standard
@@ -83,6 +85,7 @@ class Arguments:
         self.styles.check(len(look.levels))
         self.regions.check(bool(styles))
         self.refining.check()
+        self.saving.check()
         if self.refining.steps and look.transform == "whiten":
             raise ValueError("--refine goes towards a style, and --transform whiten has none")
         check_size("--size", self.size)

@@ -84,7 +84,7 @@ class Painter:
         picture = self.fitted(wish.photo)
         photo = jnp.asarray(picture.rgb)
         vgg = self._vgg() if wish.refine else None
-        matched = moments(photo) if wish.keep_colors == "matched" else None
+        matched = moments(photo, picture.alpha) if wish.keep_colors == "matched" else None
         encode = self._encoded if matched is None else self._encode
         styles = [encode(path, vgg is not None, matched) for path in wish.styles]
         strengths = {level: alpha for level, alpha in sorted(wish.strengths.items(), reverse=True) if alpha}
@@ -94,6 +94,7 @@ class Painter:
             region = region.replace(mask=1 - painted if wish.keep_painted else painted)
         levels = tuple(strengths)
         parts = resolve(self.model, [region], levels, tuple(strengths.values()))
+        parts = parts.replace(visible=None if picture.alpha is None else jnp.asarray(picture.alpha))
 
         def done(rgb: Any) -> images.Picture:
             rgb = finished(rgb, photo, parts)

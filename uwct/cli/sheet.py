@@ -15,7 +15,8 @@ from tqdm import tqdm
 
 from uwct.cli.masks import RegionFiles, read_mask
 from uwct.cli.refining import watched
-from uwct.cli.sizes import REFINING_DISK, REFINING_WINDOW, SMALLEST_WINDOW, sized, window_for
+from uwct.cli.saving import Saving
+from uwct.cli.sizes import REFINING_DISK, REFINING_WINDOW, SMALLEST_WINDOW, sized, tell_frames, window_for
 from uwct.files import hidden_prefix
 from uwct.networks.model import Model
 from uwct.pictures import images, strips
@@ -39,8 +40,11 @@ class Sheet(Protocol):
     def mask(self, files: RegionFiles) -> Any:
         """A region's mask, resized to the photo."""
 
+    def visible(self) -> Any:
+        """How far each pixel is seen, by its alpha; None where all are."""
+
     def colors(self) -> Moments:
-        """The moments of the photo's colors."""
+        """The moments of the photo's colors, as far as they are seen."""
 
     def paint(self, parts: Parts, settings: Settings, after: After | None = None) -> Any:
         """The picture after the last level, which `write` takes; `after` is called after each."""
@@ -57,16 +61,20 @@ class Sheet(Protocol):
 class Whole:
     """A photo in memory."""
 
-    def __init__(self, model: Model, path: Path, long_side: int) -> None:
+    def __init__(self, model: Model, path: Path, long_side: int, saving: Saving) -> None:
         picture, self._resized = sized(path, "--size", long_side, model.config)
+        self._saving = saving
         self._model, self._photo = model, jnp.asarray(self._resized.rgb)
         self.before, self.after = picture.size, self._resized.size
 
     def mask(self, files: RegionFiles) -> Any:
         return jnp.asarray(read_mask(files.mask, (self._photo.shape[0], self._photo.shape[1]), files.color))
 
+    def visible(self) -> Any:
+        return None if self._resized.alpha is None else jnp.asarray(self._resized.alpha)
+
     def colors(self) -> Moments:
-        return moments(self._photo)
+        return moments(self._photo, self.visible())
 
     def paint(self, parts: Parts, settings: Settings, after: After | None = None) -> Any:
         if after is None:
@@ -89,14 +97,19 @@ class Whole:
     def write(self, path: Path, picture: Any, parts: Parts, *, chroma: bool = False) -> None:
         rgb = whole.finished(picture, self._photo, parts)
         rgb = keep_chroma(rgb, self._photo) if chroma else rgb
-        images.write(path, dataclasses.replace(self._resized, rgb=np.asarray(rgb)))
+        metadata = self._saving.kept(self._resized.metadata)
+        result = dataclasses.replace(self._resized, rgb=np.asarray(rgb), metadata=metadata)
+        images.write(path, result, self._saving.quality)
 
 
 class Windowed:
     """A photo on disk, of which a window at a time is in memory; its files lie in a folder."""
 
-    def __init__(self, model: Model, picture: strips.LargePicture, before: str, folder: Path, window: int) -> None:
+    def __init__(
+        self, model: Model, picture: strips.LargePicture, before: str, folder: Path, window: int, saving: Saving
+    ) -> None:
         self._model, self._picture, self._folder, self._window = model, picture, folder, window
+        self._saving = saving
         self.before, self.after = before, picture.size
         self._masks = 0
 
@@ -107,9 +120,17 @@ class Windowed:
         self._masks += 1
         return canvas
 
+    def visible(self) -> Any:
+        return self._picture.alpha
+
     def colors(self) -> Moments:
-        rows = range(0, self._picture.rgb.shape[0], windows.ROWS)
-        return reduce(merge, (moments(self._picture.rgb.read(slice(top, top + windows.ROWS))) for top in rows))
+        visible = self.visible()
+
+        def of(rows: slice) -> Moments:
+            return moments(self._picture.rgb.read(rows), visible.read(rows)[..., 0] if visible else None)
+
+        tops = range(0, self._picture.rgb.shape[0], windows.ROWS)
+        return reduce(merge, (of(slice(top, top + windows.ROWS)) for top in tops))
 
     def paint(self, parts: Parts, settings: Settings, after: After | None = None) -> Any:
         picture, content = self._picture.rgb, self._picture.rgb
@@ -156,12 +177,21 @@ class Windowed:
                 return np.asarray(keep_chroma(jnp.asarray(rgb), jnp.asarray(photo)))
 
             rgb = windows.pointwise(kept, self._folder / "chroma.raw", rgb, self._picture.rgb)
-        strips.write(path, dataclasses.replace(self._picture, rgb=rgb), self._folder)
+        metadata = self._saving.kept(self._picture.metadata)
+        result = dataclasses.replace(self._picture, rgb=rgb, metadata=metadata)
+        strips.write(path, result, self._folder, self._saving.quality)
 
 
 @contextmanager
 def laid_out(
-    model: Model, content: Path, output: Path, long_side: int, tile: str, further: int, refining: bool = False
+    model: Model,
+    content: Path,
+    output: Path,
+    long_side: int,
+    tile: str,
+    further: int,
+    saving: Saving,
+    refining: bool = False,
 ) -> Iterator[Sheet]:
     """The photo of a file at a long side in pixels (0: its own), as --tile says; what lies on disk goes in the end.
 
@@ -171,13 +201,12 @@ def laid_out(
     """
     window = window_for(content, long_side, tile, model.config, refining)
     if not window:
-        yield Whole(model, content, long_side)
+        yield Whole(model, content, long_side, saving)
         return
     images.check_folder(output.parent)
-    found = strips.shape(content)
-    if found is None:
-        images.shape(content)  # says what is wrong with the file, if anything
-        raise ValueError(f"{content} cannot be done in windows: its format is none of JPEG, PNG, WebP, TIFF and GIF")
+    if content == images.STANDARD:
+        raise ValueError("a picture from standard input cannot be done in windows: save it to a file")
+    found = images.upright_shape(content)
     height, width = images.fitted(found, long_side)
     images.check_shape(output, (height, width))
     further += refining * REFINING_DISK
@@ -188,4 +217,5 @@ def laid_out(
         )
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=hidden_prefix(output)) as name:
         picture = strips.read(content, Path(name), long_side)
-        yield Windowed(model, picture, f"{found[1]}x{found[0]}", Path(name), window)
+        tell_frames(content, picture.frames)
+        yield Windowed(model, picture, f"{found[1]}x{found[0]}", Path(name), window, saving)

@@ -1,5 +1,6 @@
 """Pictures at the size that was asked for, as far as it fits in memory."""
 
+import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +12,7 @@ import tyro
 from uwct.cli.cache import make_room
 from uwct.networks.config import ModelConfig
 from uwct.networks.vgg import stride
-from uwct.pictures import bounds, images, strips
+from uwct.pictures import bounds, images
 
 LARGEST = 2**31 - 1
 # Megapixels of a picture, unless --max-megapixels says otherwise: Pillow would stop at 179.
@@ -82,7 +83,14 @@ def sized(path: Path, option: str, long_side: int, config: ModelConfig) -> tuple
     shape = images.fitted(picture.rgb.shape[:2], long_side)
     check_memory(str(path), option, *shape, config)
     make_room(shape)
+    tell_frames(path, picture.frames)
     return picture, images.resize(picture, shape)
+
+
+def tell_frames(path: Path, frames: int) -> None:
+    """Says that of several frames the first is taken."""
+    if frames > 1:
+        print(f"{path} has {frames} frames, of which the first is taken; uwct video takes clips whole", file=sys.stderr)
 
 
 def check_tile(tile: str, config: ModelConfig) -> None:
@@ -93,13 +101,10 @@ def check_tile(tile: str, config: ModelConfig) -> None:
 
 def window_for(path: Path, long_side: int, tile: str, config: ModelConfig, refining: bool = False) -> int:
     """The side in pixels of the windows in which to do a picture, 0 to do it whole; `tile` is what --tile says."""
-    if tile == "off":
+    if tile == "off" or (tile == "auto" and path == images.STANDARD):
         return 0
-    shape = strips.shape(path)
     if tile != "auto":
         return int(tile)
-    if shape is None:  # images.read knows more formats, and what is wrong with a file
-        return 0
-    height, width = images.fitted(shape, long_side)
+    height, width = images.fitted(images.upright_shape(path), long_side)
     fits = height * width * (REFINING if refining else bytes_per_pixel(config)) <= free_memory() / 2
     return 0 if fits else WINDOW if max(config.blocks[0]) > 32 else WINDOW_SMALL

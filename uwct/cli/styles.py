@@ -83,17 +83,23 @@ def encode_file(
 ) -> Style:
     """The style in a style file, or of a picture at a long side in pixels (0: its own).
 
-    With `vgg` it can be refined towards. A picture may count only where a mask is white, and be given the colors of a
-    photo first, by their moments; raises ValueError where a style file is to.
+    With `vgg` it can be refined towards. What is transparent does not count. A picture may count only where a mask is
+    white, and be given the colors of a photo first, by their moments; raises ValueError where a style file is to, and
+    for a picture of which nothing counts.
     """
     if is_style(path):
         if mask or colors is not None:
             raise ValueError(f"{path} is a style file; --style-mask and --keep-colors matched need style pictures")
         return load_style(path, model)
-    rgb = jnp.asarray(read_style(path, model, long_side))
+    _, picture = sized(path, "--style-size", long_side, model.config)
+    rgb, where = jnp.asarray(picture.rgb), None if picture.alpha is None else jnp.asarray(picture.alpha)
+    if where is not None and not where.any():
+        raise ValueError(f"{path} is transparent everywhere, so shows no style")
     if colors is not None:
-        rgb = match_colors(rgb, colors)
-    where = jnp.asarray(read_style_mask(mask, (rgb.shape[0], rgb.shape[1]))) if mask else None
+        rgb = match_colors(rgb, colors, where)
+    if mask:
+        masked = jnp.asarray(read_style_mask(mask, (rgb.shape[0], rgb.shape[1])))
+        where = masked if where is None else masked * where
     style = encode_style(model, rgb, where)
     return with_manners(style, vgg, rgb, where) if vgg else style
 

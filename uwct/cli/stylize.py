@@ -115,7 +115,9 @@ def paint(
     further = 16 * len(arguments.regions.region) + 12 * chroma
     # Patches are compared over the whole photo.
     tile = "off" if arguments.patches else arguments.tile
-    with laid_out(model, job.content, job.output, arguments.size, tile, further, vgg is not None) as sheet:
+    with laid_out(
+        model, job.content, job.output, arguments.size, tile, further, arguments.saving, vgg is not None
+    ) as sheet:
         encoded = encoded or encode(arguments, look, model, vgg, job.styles, sheet.colors())
         assert encoded is not None
         parts = parts_of(arguments, look, model, encoded, sheet, job)
@@ -144,7 +146,7 @@ def parts_of(arguments: Arguments, look: Preset, model: Model, encoded: Encoded,
         for (files, styles), factor in zip(encoded.regions, arguments.regions.factors, strict=True)
     ]
     rest = Region(None, encoded.styles, arguments.styles.mixtures())
-    parts = resolve(model, [*regions, rest], look.levels, look.alpha)
+    parts = resolve(model, [*regions, rest], look.levels, look.alpha).replace(visible=sheet.visible())
     if arguments.patches:
         pattern = jnp.asarray(read_style(job.styles[0], model, look.style_size))
         if arguments.keep_colors == "matched":
@@ -165,8 +167,9 @@ def paint_compatibly(arguments: Arguments, look: Preset, model: Model, _: None, 
     )
     height, width = (min(a, b) for a, b in zip(rgb.shape, resized.rgb.shape[:2], strict=False))
     alpha = None if resized.alpha is None else resized.alpha[:height, :width]
-    result = dataclasses.replace(resized, rgb=np.asarray(rgb)[:height, :width], alpha=alpha)
-    images.write(job.output, result)
+    metadata = arguments.saving.kept(resized.metadata)
+    result = dataclasses.replace(resized, rgb=np.asarray(rgb)[:height, :width], alpha=alpha, metadata=metadata)
+    images.write(job.output, result, arguments.saving.quality)
     return Report(picture.size, result.size, str(job.output))
 
 

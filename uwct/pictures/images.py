@@ -19,17 +19,18 @@ from PIL import Image, ImageCms, PngImagePlugin, UnidentifiedImageError
 
 from uwct.files import files_in, write_bytes
 from uwct.pictures import bounds
+from uwct.pictures.metadata import NOTHING, ORIENTATION, Metadata, for_pillow, metadata_of, onto_vips
 
 STANDARD = Path("-")  # stands for standard input and output
 SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
 # What is taken for a picture in a folder: the suffixes of all FORMATS.
 READABLE = {*SUFFIXES, ".jpe", ".jfif", ".apng", ".gif", ".bmp", ".pbm", ".pgm", ".ppm", ".pnm", ".pfm", ".avif"}
-READABLE |= {".avifs", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"}
+READABLE |= {".heic", ".heics", ".heif", ".heifs", ".hif", ".avifs", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"}
 # The decoders that a picture's bytes may reach, by Pillow's names; some of the others start further programs.
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF", "AVIF", "JPEG2000")
 LARGEST_STREAM = 2**30  # bytes that standard input may give
 LARGEST_CHUNK = 2**24  # bytes that a PNG's text or profile may have, decompressed; cameras and editors write megabytes
-_ORIENTATION = 274  # an EXIF tag
+_SIGNATURE, _HEIF = 12, (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")  # a file's first bytes
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -39,13 +40,14 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_BITS = 258  # a TIFF tag, bits of each channel
 _PHOTOMETRIC, _MIN_IS_WHITE = 262, 0  # a TIFF tag, and its value for negatives, which Pillow turns at 8 bits only
 _LARGEST = {"JPEG": 65500, "WEBP": 16383}  # pixels a side
+QUALITY = 95
 # What Pillow raises about broken files, apart from its own errors.
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error)
 _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
-    "JPEG": {"quality": 95, "subsampling": 0},
-    "WEBP": {"quality": 95},
+    "JPEG": {"subsampling": 0},
     "TIFF": {"compression": "tiff_lzw"},
 }
 
@@ -58,11 +60,17 @@ class Picture:
       rgb: float32 `[H, W, 3]` in [0, 1].
       alpha: float32 `[H, W]` in [0, 1], or None for an opaque picture.
       icc_profile: the bytes of the RGB colour profile that the file carried, or None.
+      metadata: what else the file said.
+      depth: bits a channel that the file had, 8 or 16; a file that can hold as many gets them.
+      frames: how many the file has, of which this is the first.
     """
 
     rgb: np.ndarray
     alpha: np.ndarray | None = None
     icc_profile: bytes | None = None
+    metadata: Metadata = NOTHING
+    depth: int = 8
+    frames: int = 1
 
     @property
     def size(self) -> str:
@@ -101,8 +109,25 @@ def check_file(path: Path) -> None:
 def shape(path: Path) -> tuple[int, int]:
     """(height, width) of a picture as it is stored, by its header alone; raises as `read` does for bad headers."""
     check_file(path)
-    with path.open("rb") as file, _one_sentence(str(path)), Image.open(file, formats=FORMATS) as image:
+    with opened_header(path) as image:
         return image.height, image.width
+
+
+def upright_shape(path: Path) -> tuple[int, int]:
+    """(height, width) of a picture as it is read; raises as `shape` does."""
+    check_file(path)
+    with opened_header(path) as image:
+        lies = _turn(image) in (5, 6, 7, 8)
+        return (image.width, image.height) if lies else (image.height, image.width)
+
+
+@contextmanager
+def opened_header(path: Path) -> Iterator[Image.Image]:
+    """A picture of which the header is read and no pixel; what goes wrong becomes a ValueError."""
+    with path.open("rb") as file, _one_sentence(str(path), file.read(_SIGNATURE)):
+        file.seek(0)
+        with Image.open(file, formats=_formats()) as image:
+            yield image
 
 
 def palette_indices(path: Path) -> np.ndarray:
@@ -120,16 +145,42 @@ def palette_indices(path: Path) -> np.ndarray:
 
 def is_lossless(path: Path) -> bool:
     """Whether the format of a picture keeps colors exactly, by the file's header; raises as `shape` does."""
-    with path.open("rb") as file, _one_sentence(str(path)), Image.open(file, formats=FORMATS) as image:
+    with opened_header(path) as image:
         return image.format in ("PNG", "GIF", "BMP", "PPM", "TIFF")
 
 
 def decode(data: bytes, name: str) -> Picture:
     """The picture in the bytes of a file, as `read` gives it; raises ValueError, with `name`, when there is none."""
+    with _one_sentence(name, data), Image.open(io.BytesIO(data), formats=_formats()) as file:
+        # Before it is turned, which takes what the file says of it away.
+        metadata, frames, deep = metadata_of(file), getattr(file, "n_frames", 1), _is_deep(file, data)
     with _opened(data, name) as (image, negative):
         rgba, profile = _to_rgba(image, negative)
+    rgba = _deep_colors(data, name) if deep else rgba
     alpha = rgba[3] if len(rgba) == 4 else None
-    return Picture(np.stack(rgba[:3], axis=-1), alpha, profile)
+    depth = 16 if deep or image.mode.startswith("I") else 8
+    return Picture(np.stack(rgba[:3], axis=-1), alpha, profile, metadata, depth, frames)
+
+
+def _is_deep(image: Image.Image, data: bytes) -> bool:
+    """Whether a picture of several channels has 16 bits in each, of which Pillow gives 8."""
+    if image.format == "PNG":
+        return data[24] == 16 and data[25] in (2, 4, 6)  # of the header: bit depth, and a kind with several channels
+    bits = getattr(image, "tag_v2", {}).get(_BITS, ())
+    return image.format == "TIFF" and image.mode in ("RGB", "RGBA") and set(bits) == {16}
+
+
+def _deep_colors(data: bytes, name: str) -> list[np.ndarray]:
+    """The channels of a picture of 16 bits, upright, as float32 `[H, W]` in [0, 1], three or four of them."""
+    import pyvips
+
+    try:
+        image = pyvips.Image.new_from_buffer(data, "", fail_on="truncated").autorot()
+        image = image if image.bands > 2 else image.colourspace("rgb16")
+        values = image.numpy().astype(np.float32) / 65535
+    except pyvips.Error as error:
+        raise ValueError(f"{name} cannot be read as a picture: {' '.join(str(error).split())}") from None
+    return [values[..., i] for i in range(min(4, values.shape[-1]))]
 
 
 def decode_uint8(data: bytes, name: str) -> np.ndarray:
@@ -144,19 +195,33 @@ def decode_uint8(data: bytes, name: str) -> np.ndarray:
 def _opened(data: bytes, name: str) -> Iterator[tuple[Image.Image, bool]]:
     """The loaded, upright image, and whether it is a negative; what goes wrong becomes a ValueError."""
     # From memory: Pillow maps uncompressed TIFFs from their file, and then scrambles those with an orientation.
-    with _one_sentence(name), Image.open(io.BytesIO(data), formats=FORMATS) as image:
+    with _one_sentence(name, data), Image.open(io.BytesIO(data), formats=_formats()) as image:
         image.load()
         negative = getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == _MIN_IS_WHITE
         yield _upright(image), negative
 
 
+def _formats() -> tuple[str, ...]:
+    """FORMATS, and HEIF where pillow-heif is installed."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return FORMATS
+    pillow_heif.register_heif_opener(thumbnails=False)
+    return (*FORMATS, "HEIF")
+
+
 @contextmanager
-def _one_sentence(name: str) -> Iterator[None]:
-    """Turns what Pillow raises about a file into a ValueError that names it."""
+def _one_sentence(name: str, data: bytes) -> Iterator[None]:
+    """Turns what Pillow raises about a file, which begins with `data`, into a ValueError that names it."""
     PngImagePlugin.MAX_TEXT_CHUNK = LARGEST_CHUNK  # not 1 MiB
     try:
         yield
     except UnidentifiedImageError:
+        if data[4:8] == b"ftyp" and data[8:12] in _HEIF and "HEIF" not in _formats():
+            raise ValueError(
+                f'{name} is a HEIC picture, which needs pillow-heif: python -m pip install ".[heic]"'
+            ) from None
         raise ValueError(f"{name} is not a picture in a format that can be read") from None
     except Image.DecompressionBombError:
         raise bounds.too_many(name) from None
@@ -172,24 +237,43 @@ def fitted(shape: tuple[int, int], long_side: int) -> tuple[int, int]:
 
 
 def resize(picture: Picture, shape: tuple[int, int]) -> Picture:
-    """The picture at another (height, width), by Lanczos interpolation, clipped to [0, 1]."""
+    """The picture at another (height, width), by Lanczos interpolation, clipped to [0, 1].
+
+    Colors count by their alpha, so that those of hidden pixels do not fringe what is seen.
+    """
     if shape == picture.rgb.shape[:2]:
         return picture
 
-    def resized(channel: np.ndarray) -> np.ndarray:
-        image = Image.fromarray(np.ascontiguousarray(channel))
-        return np.clip(np.asarray(image.resize(shape[::-1], Image.Resampling.LANCZOS)), 0, 1)
+    def resized(array: np.ndarray) -> np.ndarray:
+        """Of `[H, W, C]`; beside edges it leaves the range."""
+        channels = [Image.fromarray(np.ascontiguousarray(array[..., i])) for i in range(array.shape[-1])]
+        lanczos = [channel.resize(shape[::-1], Image.Resampling.LANCZOS) for channel in channels]
+        return np.stack([np.asarray(channel) for channel in lanczos], axis=-1)
 
-    rgb = np.stack([resized(picture.rgb[..., i]) for i in range(3)], axis=-1)
-    alpha = None if picture.alpha is None else resized(picture.alpha)
-    return dataclasses.replace(picture, rgb=rgb, alpha=alpha)
+    rgb = resized(picture.rgb)
+    if picture.alpha is None:
+        return dataclasses.replace(picture, rgb=np.clip(rgb, 0, 1))
+    alpha = picture.alpha[..., None]
+    rgb, alpha = unmultiplied(resized(picture.rgb * alpha), resized(alpha), rgb)
+    return dataclasses.replace(picture, rgb=rgb, alpha=alpha[..., 0])
 
 
-def write(path: str | os.PathLike[str], picture: Picture) -> None:
+def unmultiplied(products: np.ndarray, alpha: np.ndarray, hidden: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Colors `[H, W, 3]` of which the products with alpha `[H, W, 1]` are known, and alpha, both clipped.
+
+    Where nothing is seen the colors are those of `hidden`.
+    """
+    faint = 0.5 / 255
+    colors = np.where(alpha > faint, products / np.maximum(alpha, faint), hidden)
+    return np.clip(colors, 0, 1), np.clip(alpha, 0, 1)
+
+
+def write(path: str | os.PathLike[str], picture: Picture, quality: int = QUALITY) -> None:
     """Writes a picture, clipped to [0, 1], in the format of the path's suffix; the file appears whole or not at all.
 
-    The path - is standard output, which gets PNG. JPEG cannot hold alpha: there the picture is laid on white. Raises
-    ValueError for an unknown suffix, or a picture too large for its format.
+    The path - is standard output, which gets PNG. JPEG cannot hold alpha: there the picture is laid on white. Pictures
+    of 16 bits stay so in PNG and TIFF. `quality`, 1 to 100, is that of JPEG and WebP. Raises ValueError for an unknown
+    suffix, or a picture too large for its format.
     """
     path = Path(path)
     kind = file_format(path)
@@ -198,14 +282,30 @@ def write(path: str | os.PathLike[str], picture: Picture) -> None:
     if alpha is not None and kind == "JPEG":
         rgb, alpha = rgb * alpha[..., None] + (1 - alpha[..., None]), None
     array = rgb if alpha is None else np.concatenate([rgb, alpha[..., None]], axis=-1)
-    image = Image.fromarray(np.round(array * 255).astype(np.uint8))
-    data = io.BytesIO()
-    options = {"icc_profile": picture.icc_profile} if picture.icc_profile else {}
-    image.save(data, kind, **_SAVE_OPTIONS.get(kind, {}), **options)
-    if path == STANDARD:
-        sys.stdout.buffer.write(data.getvalue())
+    if picture.depth == 16 and kind in ("PNG", "TIFF"):
+        data = _deep_bytes(array, picture, kind)
     else:
-        write_bytes(path, data.getvalue())
+        image, file = Image.fromarray(np.round(array * 255).astype(np.uint8)), io.BytesIO()
+        options: dict[str, Any] = {"icc_profile": picture.icc_profile} if picture.icc_profile else {}
+        options |= {"quality": quality} if kind in ("JPEG", "WEBP") else {}
+        image.save(file, kind, **_SAVE_OPTIONS.get(kind, {}), **options, **for_pillow(picture.metadata, kind))
+        data = file.getvalue()
+    if path == STANDARD:
+        sys.stdout.buffer.write(data)
+    else:
+        write_bytes(path, data)
+
+
+def _deep_bytes(array: np.ndarray, picture: Picture, kind: str) -> bytes:
+    """A PNG or TIFF of 16 bits a channel."""
+    import pyvips
+
+    image = pyvips.Image.new_from_array(np.round(array * 65535).astype(np.uint16)).copy(interpretation="rgb16")
+    if picture.icc_profile:
+        image.set_type(pyvips.GValue.blob_type, "icc-profile-data", picture.icc_profile)
+    options = {"compression": "deflate"} if kind == "TIFF" else {}
+    found: bytes = onto_vips(image, picture.metadata).write_to_buffer({"PNG": ".png", "TIFF": ".tif"}[kind], **options)
+    return found
 
 
 def pictures_in(folder: Path, *, recursive: bool = False) -> list[Path]:
@@ -244,11 +344,16 @@ def check_shape(path: Path, shape: tuple[int, int]) -> None:
 
 def _upright(image: Image.Image) -> Image.Image:
     """Turned by its EXIF orientation, whatever else the EXIF block holds; as it is where that cannot be read."""
-    try:
-        turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
-    except (*_BROKEN, TypeError):
-        return image
+    turn = _TURNS.get(_turn(image))
     return image if turn is None else image.transpose(turn)
+
+
+def _turn(image: Image.Image) -> int:
+    """The EXIF orientation, 1 where there is none."""
+    try:
+        return int(image.getexif().get(ORIENTATION, 1))
+    except (*_BROKEN, TypeError):
+        return 1
 
 
 def _to_rgba(image: Image.Image, negative: bool) -> tuple[list[np.ndarray], bytes | None]:

@@ -11,14 +11,11 @@ from PIL import Image
 from uwct.files import replacing
 from uwct.pictures import bounds, images
 from uwct.pictures.canvas import Canvas
+from uwct.pictures.metadata import NOTHING, Metadata, metadata_of, onto_vips
 
 ROWS = 256  # of a strip
-_LOADERS = ("jpegload", "pngload", "webpload", "tiffload", "gifload")  # of libvips, which has others, such as for SVG
-_OPTIONS: dict[str, dict[str, Any]] = {
-    "JPEG": {"Q": 95, "subsample_mode": "off"},
-    "WEBP": {"Q": 95},
-    "TIFF": {"compression": "deflate"},
-}
+_PLAIN = ("JPEG", "PNG", "WEBP", "TIFF")  # which libvips reads as Pillow does, if they hold RGB or grey
+_OPTIONS: dict[str, dict[str, Any]] = {"JPEG": {"subsample_mode": "off"}, "TIFF": {"compression": "deflate"}}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,13 +24,16 @@ class LargePicture:
 
     Attributes:
       rgb: float32 `[H, W, 3]` in [0, 1].
-      alpha: uint8 `[H, W, 1]`, or None for an opaque picture.
-      icc_profile: the bytes of the RGB colour profile that the file carried, or None.
+      alpha: float32 `[H, W, 1]` in [0, 1], or None for an opaque picture.
+      icc_profile, metadata, depth, frames: those of `images.Picture`.
     """
 
     rgb: Canvas
     alpha: Canvas | None = None
     icc_profile: bytes | None = None
+    metadata: Metadata = NOTHING
+    depth: int = 8
+    frames: int = 1
 
     @property
     def size(self) -> str:
@@ -41,30 +41,64 @@ class LargePicture:
         return f"{self.rgb.shape[1]}x{self.rgb.shape[0]}"
 
 
-def shape(path: Path) -> tuple[int, int] | None:
-    """(height, width) of an upright picture, by its header; None for files that are not read by strips.
-
-    Raises bounds.TooManyPixelsError as `images.read` does.
-    """
-    import pyvips
-
-    try:
-        image = _open(path).autorot()
-    except (pyvips.Error, ValueError, OSError):
-        return None
-    bounds.check_pixels(str(path), (image.height, image.width))
-    return image.height, image.width
-
-
 def read(path: Path, folder: Path, long_side: int = 0) -> LargePicture:
     """Reads a picture, upright, with `long_side` pixels on its longer side (0: as it is), onto canvases in a folder.
 
-    Raises ValueError when the file is not a whole picture that libvips can read.
+    What libvips would read in another way than images.py does (inks, palettes, other formats) is decoded whole. Raises
+    ValueError when the file is not a whole picture.
     """
+    with images.opened_header(path) as header:
+        metadata, frames = metadata_of(header), getattr(header, "n_frames", 1)
+        plain = header.format in _PLAIN and header.mode in ("RGB", "RGBA", "L") and "transparency" not in header.info
+    picture = _by_strips(path, folder) if plain else _from_memory(path, folder)
+    picture = dataclasses.replace(picture, metadata=metadata, frames=frames)
+    wanted = images.fitted(picture.rgb.shape[:2], long_side)
+    if wanted == picture.rgb.shape[:2]:
+        return picture
+    rgb = _resized(picture.rgb, wanted, folder / "rgb_resized.raw")
+    alpha = picture.alpha
+    if alpha is not None:
+        products = _resized(_products(picture.rgb, alpha, folder / "products.raw"), wanted, folder / "resized.raw")
+        alpha = _resized(alpha, wanted, folder / "alpha_resized.raw")
+    for top in range(0, wanted[0], ROWS):
+        rows = slice(top, top + ROWS)
+        if alpha is None:
+            rgb.write(top, 0, np.clip(rgb.read(rows), 0, 1))
+            continue
+        for canvas, values in zip(
+            (rgb, alpha), images.unmultiplied(products.read(rows), alpha.read(rows), rgb.read(rows)), strict=True
+        ):
+            canvas.write(top, 0, values)
+    return dataclasses.replace(picture, rgb=rgb, alpha=alpha)
+
+
+def _products(rgb: Canvas, alpha: Canvas, path: Path) -> Canvas:
+    """Colors times alpha."""
+    result = Canvas.create(path, rgb.shape)
+    for top in range(0, rgb.shape[0], ROWS):
+        rows = slice(top, top + ROWS)
+        result.write(top, 0, rgb.read(rows) * alpha.read(rows))
+    return result
+
+
+def _from_memory(path: Path, folder: Path) -> LargePicture:
+    """What images.py reads, on canvases."""
+    picture = images.read(path)
+    rgb = Canvas.create(folder / "rgb.raw", (*picture.rgb.shape[:2], 3))
+    rgb.write(0, 0, picture.rgb)
+    alpha = None
+    if picture.alpha is not None:
+        alpha = Canvas.create(folder / "alpha.raw", (*picture.rgb.shape[:2], 1))
+        alpha.write(0, 0, picture.alpha[..., None])
+    return LargePicture(rgb, alpha, picture.icc_profile, depth=picture.depth)
+
+
+def _by_strips(path: Path, folder: Path) -> LargePicture:
+    """What libvips reads, row after row."""
     import pyvips
 
     try:
-        # Row after row, unless the picture must be turned: then libvips decodes it to a file of its own first.
+        # Unless the picture must be turned: then libvips decodes it to a file of its own first.
         turned = _open(path).get_typeof("orientation") != 0
         image = _open(path, access="random" if turned else "sequential", fail_on="truncated").autorot()
         bounds.check_pixels(str(path), (image.height, image.width))
@@ -76,7 +110,7 @@ def read(path: Path, folder: Path, long_side: int = 0) -> LargePicture:
             raise ValueError(f"{path} holds {image.bands} times {image.format}, which cannot be read by strips")
         height, width = image.height, image.width
         rgb = Canvas.create(folder / "rgb.raw", (height, width, 3))
-        alpha = Canvas.create(folder / "alpha.raw", (height, width, 1), "uint8") if image.bands > 3 else None
+        alpha = Canvas.create(folder / "alpha.raw", (height, width, 1)) if image.bands > 3 else None
         region = pyvips.Region.new(image)
         for top in range(0, height, ROWS):
             rows = min(ROWS, height - top)
@@ -85,39 +119,30 @@ def read(path: Path, folder: Path, long_side: int = 0) -> LargePicture:
             values = strip.astype(np.float32) / (65535 if deep else 255)
             rgb.write(top, 0, values[..., :3])
             if alpha:
-                alpha.write(top, 0, np.round(values[..., 3:4] * 255).astype(np.uint8))
+                alpha.write(top, 0, values[..., 3:4])
     except pyvips.Error as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"{path} cannot be read as a picture: {reason}") from None
-    wanted = images.fitted((height, width), long_side)
-    if wanted != (height, width):
-        rgb = _resized(rgb, wanted, folder / "rgb_resized.raw")
-        alpha = alpha and _resized(alpha, wanted, folder / "alpha_resized.raw")
-    return LargePicture(rgb, alpha, profile)
+    return LargePicture(rgb, alpha, profile, depth=16 if deep else 8)
 
 
 def _open(path: Path, **options: Any) -> Any:
-    """The picture as it is stored; raises pyvips.Error, or ValueError for a file of another kind, or none."""
+    """The picture as it is stored; raises pyvips.Error."""
     import pyvips
 
-    images.check_file(path)
-    image = pyvips.Image.new_from_file(str(path), revalidate=True, **options)  # it may have been written anew
-    if image.get("vips-loader") not in _LOADERS:
-        raise ValueError(f"{path} is not a picture in a format that can be read by strips")
-    return image
+    return pyvips.Image.new_from_file(str(path), revalidate=True, **options)  # it may have been written anew
 
 
 def _resized(canvas: Canvas, shape: tuple[int, int], path: Path) -> Canvas:
-    """The same at another (height, width), as `images.resize` computes it, a strip at a time."""
+    """The same at another (height, width), a strip at a time, as it is before `images.resize` clips it."""
     height, width, channels = canvas.shape
-    result = Canvas.create(path, (*shape, channels), canvas.dtype)
+    result = Canvas.create(path, (*shape, channels))
     scale = height / shape[0]
-    largest = 255 if canvas.dtype == "uint8" else 1
     margin = math.ceil(3 * max(scale, 1)) + 1  # what Lanczos's filter sees
     for top in range(0, shape[0], ROWS):
         bottom = min(top + ROWS, shape[0])
         start, stop = max(0, math.floor(top * scale) - margin), min(height, math.ceil(bottom * scale) + margin)
-        strip = canvas.read(slice(start, stop)).astype(np.float32)
+        strip = canvas.read(slice(start, stop))
         box = (0, top * scale - start, width, bottom * scale - start)
         parts = [
             Image.fromarray(np.ascontiguousarray(strip[..., i])).resize(
@@ -125,17 +150,14 @@ def _resized(canvas: Canvas, shape: tuple[int, int], path: Path) -> Canvas:
             )
             for i in range(channels)
         ]
-        values = np.clip(np.stack([np.asarray(part) for part in parts], axis=-1), 0, largest)
-        result.write(top, 0, np.round(values) if largest == 255 else values)
-    canvas.path.unlink()
+        result.write(top, 0, np.stack([np.asarray(part) for part in parts], axis=-1))
     return result
 
 
-def write(path: Path, picture: LargePicture, folder: Path) -> None:
+def write(path: Path, picture: LargePicture, folder: Path, quality: int = images.QUALITY) -> None:
     """Writes a picture, clipped to [0, 1], in the format of the path's suffix; the file appears whole or not at all.
 
-    JPEG cannot hold alpha: there the picture is laid on white. Raises ValueError for an unknown suffix, or a picture
-    too large for its format, OSError when it cannot be written.
+    All as `images.write` does it. Raises what that raises, and OSError when the file cannot be written.
     """
     import pyvips
 
@@ -143,26 +165,29 @@ def write(path: Path, picture: LargePicture, folder: Path) -> None:
     kind = images.file_format(path)
     images.check_shape(path, (height, width))
     bands = 4 if picture.alpha and kind != "JPEG" else 3
-    raw = Canvas.create(folder / "out.raw", (height, width, bands), "uint8")
+    dtype = "uint16" if picture.depth == 16 and kind in ("PNG", "TIFF") else "uint8"
+    raw = Canvas.create(folder / "out.raw", (height, width, bands), dtype)
     for top in range(0, height, ROWS):
-        raw.write(top, 0, _strip(picture, slice(top, top + ROWS), bands))
-    image = pyvips.Image.rawload(str(raw.path), width, height, bands).copy(interpretation="srgb")
+        raw.write(top, 0, _strip(picture, slice(top, top + ROWS), bands, np.iinfo(dtype).max).astype(dtype))
+    form, space = ("ushort", "rgb16") if dtype == "uint16" else ("uchar", "srgb")
+    image = pyvips.Image.rawload(str(raw.path), width, height, bands, format=form, interpretation=space)
+    image = onto_vips(image.copy(), picture.metadata)
     if picture.icc_profile:
         image.set_type(pyvips.GValue.blob_type, "icc-profile-data", picture.icc_profile)
     try:
         with replacing(path) as temporary:
-            image.write_to_file(str(temporary), **_OPTIONS.get(kind, {}))
+            options = {"Q": quality} if kind in ("JPEG", "WEBP") else {}
+            image.write_to_file(str(temporary), **_OPTIONS.get(kind, {}), **options)
     except pyvips.Error as error:
         raise OSError(f"{path} cannot be written: {' '.join(str(error).split())}") from None
 
 
-def _strip(picture: LargePicture, rows: slice, bands: int) -> np.ndarray:
-    """Some rows as they are written: uint8 `[h, W, bands]`."""
+def _strip(picture: LargePicture, rows: slice, bands: int, largest: int) -> np.ndarray:
+    """Some rows as they are written, with `largest` for white: `[h, w, bands]`."""
     rgb = np.clip(picture.rgb.read(rows), 0, 1)
     if picture.alpha is None:
-        return np.round(rgb * 255).astype(np.uint8)
+        return np.round(rgb * largest)
     alpha = picture.alpha.read(rows)
     if bands == 3:
-        share = alpha / np.float32(255)
-        return np.round((rgb * share + (1 - share)) * 255).astype(np.uint8)
-    return np.concatenate([np.round(rgb * 255).astype(np.uint8), alpha], axis=-1)
+        return np.round((rgb * alpha + (1 - alpha)) * largest)
+    return np.round(np.concatenate([rgb, alpha], axis=-1) * largest)

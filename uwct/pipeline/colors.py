@@ -25,11 +25,13 @@ def keep_chroma(stylized: Array, content: Array) -> Array:
 
 
 @jax.jit
-def match_colors(style: Array, content: Array | Moments) -> Array:
+def match_colors(style: Array, content: Array | Moments, weights: Array | None = None) -> Array:
     """`style` with the mean and covariance of the colors of `content`, a picture or their moments; clipped to [0, 1].
+
+    `weights[..., H, W]` say how far the style's pixels count.
 
     The linear map of Gatys et al., section 3.1, by symmetric roots ("image analogies"): it is whitening and coloring,
     of pixels instead of features.
     """
     target = content if isinstance(content, Moments) else moments(content)
-    return jnp.clip(wct(moments(style), target).apply(style), 0, 1)
+    return jnp.clip(wct(moments(style, weights), target).apply(style), 0, 1)

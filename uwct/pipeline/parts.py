@@ -60,11 +60,13 @@ class Parts(struct.PyTreeNode):
 
     Attributes:
       masks: one for each part of `masked`, in whatever form the walker holds pictures.
+      visible: how far each pixel counts in statistics, in [0, 1] and in the same form: its alpha; None for all alike.
     """
 
     masks: list[Any]
     masked: list[Part]
     rest: Part
+    visible: Any = None
 
     @property
     def all(self) -> list[Part]:

@@ -53,7 +53,7 @@ class Goal(struct.PyTreeNode):
     Attributes:
       wanted: the manners; None for parts that keep the photo's pixels.
       alphas: `{level: strength}`.
-      shares: `[H, W]`, of every pixel and 0 in padding, or None for all of it.
+      shares: `[H, W]`, how far every pixel counts, 0 in padding, or None for all of it.
       photo: `[H, W, 3]`, or None where there is none.
     """
 
@@ -187,8 +187,11 @@ def schedule(steps: int, shape: tuple[int, int], padding: Padding) -> dict[int, 
 
 
 def padded_shares(parts: Parts, shape: tuple[int, int], unit: int) -> list[Array | None]:
-    """The share of every pixel that belongs to each part, 0 in the padding; None for all of a picture without any."""
+    """How far every pixel counts for each part, 0 in the padding; None for all of a picture without any."""
     pixels = pad_to(jnp.zeros((*shape, 1)), unit)[1]
+    if parts.visible is not None:
+        visible = pad_to(jnp.asarray(parts.visible)[..., None], unit)[0][..., 0]
+        pixels = visible if pixels is None else pixels * visible
     shares = [None if s is None else pad_to(s[..., None], unit)[0][..., 0] for s in shares_of(parts.masks)]
     return [pixels if s is None else s if pixels is None else s * pixels for s in shares]
 

@@ -98,13 +98,14 @@ def cut(canvas: Canvas, sides: tuple[int, int], path: Path) -> Canvas:
 
 
 def shares_canvas(parts: Parts, shape: tuple[int, int], sides: tuple[int, int], folder: Path) -> Canvas:
-    """The share of every pixel that belongs to each part, a channel each; 0 in the padding."""
+    """How far every pixel counts for each part, a channel each; 0 in the padding."""
     result = Canvas.create(folder / "shares.raw", (*sides, len(parts.all)))
     for top in range(0, shape[0], ROWS):
         rows = slice(top, min(top + ROWS, shape[0]))
         masks = [jnp.asarray(mask.read(rows)[..., 0]) for mask in parts.masks]
         shares = [np.ones((rows.stop - top, shape[1])) if s is None else np.asarray(s) for s in shares_of(masks)]
-        result.write(top, 0, np.stack(shares, -1))
+        visible = parts.visible.read(rows) if parts.visible else 1
+        result.write(top, 0, np.stack(shares, -1) * visible)
     return result
 
 

@@ -111,6 +111,9 @@ def _level(model: Model, picture: Array, parts: Parts, number: int, settings: Se
     if padding == "reflect" and not settings.pooling:
         padded, pixels = pad_to_stride(picture)
         masks = [pad_to_stride(jnp.asarray(mask)[..., None])[0][..., 0] for mask in masks]
+    if parts.visible is not None:
+        visible = jnp.broadcast_to(jnp.asarray(parts.visible), picture.shape[:-1])
+        pixels = visible if pixels is None else pixels * pad_to_stride(visible[..., None])[0][..., 0]
     features = model.encode(padded, level, padding=padding, pooling=settings.pooling or "floor")[-1]
     shares = shares_of(masks)
     gathered = gather(features, shares, pixels, level, settings.precision)

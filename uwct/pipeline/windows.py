@@ -101,23 +101,26 @@ def stages(
     models = [jax.device_put(model, device) for device in jax.local_devices()]
     plans = [[tiles(content.shape, level, window, halo) for halo in halos(model, level)] for level in settings.levels]
     total, done = sum(len(plan) for plan_pair in plans for plan in plan_pair), 0
-    layers = [content, *parts.masks]
+    beside = [*parts.masks, *([parts.visible] if parts.visible else [])]
+    layers = [content, *beside]
     for number, (level, (to_analyse, to_paint)) in enumerate(zip(settings.levels, plans, strict=True)):
         painted = Canvas.create(folder / f"{number % 2}.raw", content.shape)
         found: list[Moments] = []
         with computing_in(settings.precision):
-            analyse = partial(_analyse, level=level, settings=settings)
+            analyse = partial(_analyse, level=level, masks=len(parts.masks), settings=settings)
             for _, gathered in each(models, layers, to_analyse, analyse):
                 found = [_merge(a, b) for a, b in zip(found, gathered, strict=True)] if found else gathered
                 progress(done := done + 1, total)
             merged = jax.tree.map(jnp.asarray, found)
             maps, healthy = maps_of(merged, parts.all, number, settings)
-            for (rows, columns), output in each(models, layers, to_paint, partial(_paint, level=level), maps):
+            for (rows, columns), output in each(
+                models, layers, to_paint, partial(_paint, level=level, masks=len(parts.masks)), maps
+            ):
                 check_health(level, (*healthy, np.isfinite(output).all()))
                 inner = output[_inside(rows, content.shape[0]), _inside(columns, content.shape[1])]
                 painted.write(rows.first, columns.first, inner)
                 progress(done := done + 1, total)
-        layers = [painted, *parts.masks]
+        layers = [painted, *beside]
         yield level, painted
 
 
@@ -143,21 +146,34 @@ def pointwise(function: Callable[..., np.ndarray], path: Path, *canvases: Canvas
 
 
 def _analyse(
-    model: Model, layers: list[Array], rows: Array, columns: Array, *, level: int, settings: Settings
+    model: Model, layers: list[Array], rows: Array, columns: Array, *, level: int, masks: int, settings: Settings
 ) -> list[Moments]:
-    """The moments of a window's parts, under pixel weights that are outer products of `rows` and `columns`."""
-    picture, *masks = layers
+    """The moments of a window's parts, under pixel weights that are outer products of `rows` and `columns`.
+
+    Its layers are the picture, as many masks, and, where not all pixels count alike, how far they do.
+    """
+    picture, *beside = layers
+    pixels = rows[:, None] * columns
+    for visible in beside[masks:]:
+        pixels = pixels * visible[..., 0]
     features = model.encode(picture, level)[-1]
-    shares = shares_of([mask[..., 0] for mask in masks])
-    return gather(features, shares, rows[:, None] * columns, level, settings.precision)
+    shares = shares_of([mask[..., 0] for mask in beside[:masks]])
+    return gather(features, shares, pixels, level, settings.precision)
 
 
 def _paint(
-    model: Model, layers: list[Array], rows: Array, columns: Array, maps: list[Affine | None], *, level: int
+    model: Model,
+    layers: list[Array],
+    rows: Array,
+    columns: Array,
+    maps: list[Affine | None],
+    *,
+    level: int,
+    masks: int,
 ) -> Array:
     """A window through encoder, maps and decoder."""
-    picture, *masks = layers
-    shares = shares_of([mask[..., 0] for mask in masks])
+    picture, *beside = layers
+    shares = shares_of([mask[..., 0] for mask in beside[:masks]])
     return apply(model, model.encode(picture, level)[-1], maps, shares, level)
 
 
