@@ -54,6 +54,49 @@ def test_any_number_of_processes_writes_the_same_files(data):
     assert files("other") != files("one")
 
 
+def test_one_each_keeps_its_name_so_that_annotations_still_fit(data):
+    run("in out")
+    assert set(map(str, files("out"))) == {"cats/1.png", "cats/2.png", "dogs/1.png", "dogs/deep/9.bmp.png"}
+
+
+def test_a_style_that_cannot_be_read_is_passed_over_and_named(data, capsys):
+    Path("styles/bad.png").write_bytes(b"no picture")
+    with pytest.raises(SystemExit) as stop:
+        run("in out")
+    assert stop.value.code == 1
+    assert "styles/bad.png is not a picture" in capsys.readouterr().err
+    assert len(files("out")) == 4
+    for path in Path("styles").iterdir():
+        path.write_bytes(b"no picture")
+    with pytest.raises(SystemExit) as stop:
+        run("in none")
+    assert stop.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [("--seed 1", "--seed (0, not 1)"), ("--alpha 0.1 0.2", "--alpha ([0.6, 1.0], not [0.1, 0.2])"),
+     ("--per-image 2", "--per-image (1, not 2)"), ("--size 20", "--size (0, not 20)")],
+)  # fmt: skip
+def test_another_run_into_the_same_folder_says_what_differs(data, capsys, words, option):
+    run("in out")
+    before = files("out")
+    with pytest.raises(SystemExit) as stop:
+        run(f"in out {words}")
+    assert stop.value.code == 2
+    assert option in capsys.readouterr().err
+    assert files("out") == before
+
+
+def test_other_styles_are_not_mixed_into_the_same_folder(data, capsys):
+    run("in out")
+    Path("styles/a.png").rename("styles/c.png")
+    with pytest.raises(SystemExit) as stop:
+        run("in out")
+    assert stop.value.code == 2
+    assert "another --styles (with other files)" in capsys.readouterr().err
+
+
 def test_every_file_is_what_the_manifest_says(data, tiny_model):
     run("in out --per-image 2 --dtype float32 --alpha 0.2 0.9")
     said = records("out")
@@ -89,7 +132,7 @@ def test_what_is_done_is_not_done_again_and_bad_pictures_are_passed_over(data, c
     assert "in/cats/bad.png is not a picture" in capsys.readouterr().err
     before = files("out")
     Path("in/cats/bad.png").unlink()
-    Path("out/cats/1_0.png").unlink()
+    Path("out/cats/1.png").unlink()
     times = {path: path.stat().st_mtime_ns for path in Path("out").rglob("*.png")}
     run("in out")
     assert files("out") == before

@@ -201,6 +201,21 @@ def test_comparisons_that_cannot_be_made_are_one_sentence(compared, capsys, word
     assert error.count("\n") == 1
 
 
+def test_pictures_that_cannot_be_read_are_passed_over_and_named(compared, capsys):
+    for name in ("contents/bad.png", "styles/bad.jpg"):
+        Path(name).write_bytes(b"no picture")
+    words = [word for word in compared if word not in ("--pairs", "pairs.txt", "--beside", "theirs")]
+    with pytest.raises(SystemExit) as end:
+        evaluate.main(words)
+    assert end.value.code == 1
+    captured = capsys.readouterr()
+    assert [line.split(" is not")[0] for line in captured.err.splitlines() if line.startswith("error")] == [
+        "error: contents/bad.png",
+        "error: styles/bad.jpg",
+    ]
+    assert captured.out.count("\n| x |") == captured.out.count("\n| y |") == 2
+
+
 def test_evaluating_goes_on_past_a_result_that_is_not_finite(folder, capsys, monkeypatch):
     def broken(model, photo, *args, **kwargs):
         raise FloatingPointError("level 1: the decoded picture is not finite")

@@ -61,6 +61,32 @@ def test_frames_are_refined_in_parts_too(clip):
         assert 1 < np.abs(found - plain)[:, 25:].mean() < 20
 
 
+def test_a_frame_that_cannot_be_read_is_passed_over_and_named(folder, capsys):
+    Path("frames").mkdir()
+    for i in (0, 2):
+        Image.fromarray(FRAMES[i]).save(f"frames/{i}.png")
+    Path("frames/1.png").write_bytes(b"no picture")
+    with pytest.raises(SystemExit) as end:
+        run("frames out")
+    assert end.value.code == 1
+    assert "error: frames/1.png is not a picture" in capsys.readouterr().err
+    assert sorted(path.name for path in Path("out").iterdir()) == ["0.png", "2.png"]
+
+
+def test_what_of_a_clip_could_not_be_read_is_named(clip, capsys):
+    write_clip("clip.mp4", [view(0, 48, 64, seed=i) for i in range(8)], sound=None)
+    data = bytearray(Path("clip.mp4").read_bytes())
+    start, end = data.index(b"mdat"), data.index(b"moov")
+    middle = (start + end) // 2
+    data[middle : end - 40] = bytes(end - 40 - middle)  # the later frames' bytes
+    Path("clip.mp4").write_bytes(data)
+    with pytest.raises(SystemExit) as stop:
+        run("clip.mp4 out.mp4")
+    assert stop.value.code == 1
+    assert "of its frames are damaged" in capsys.readouterr().err
+    assert Path("out.mp4").exists()
+
+
 def test_a_part_of_every_frame_keeps_its_pixels_and_the_rest_its_colors(clip):
     left = np.uint8(255 * (np.arange(48) < 24))[None].repeat(32, 0)
     Image.fromarray(left).save("left.png")

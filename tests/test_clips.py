@@ -1,6 +1,7 @@
 """Video files: what goes in comes out, at its time and with its sound."""
 
 import resource
+import struct
 import sys
 from contextlib import suppress
 from fractions import Fraction
@@ -64,6 +65,119 @@ def test_what_was_filmed_on_its_side_is_upright(rotation):
     frames, _, notes = read_clip("b.mp4")
     assert notes["rotation"] == 0
     assert_alike(frames, [np.rot90(frame, rotation // 90) for frame in FRAMES])
+
+
+def with_matrix(path, matrix):
+    """Writes another display matrix into the track header of an .mp4."""
+    data = bytearray(path.read_bytes())
+    start = data.index(b"tkhd") + 44
+    data[start : start + 36] = struct.pack(">9i", *(x << 16 for x in (*matrix[:2], 0, *matrix[2:], 0, 0, 0)), 1 << 30)
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("matrix", [(1, 0, 0, 1), (-1, 0, 0, 1), (1, 0, 0, -1), (-1, 0, 0, -1),
+                                    (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, -1, 0), (0, -1, -1, 0)])  # fmt: skip
+def test_all_eight_display_matrices_are_heeded(matrix):
+    """A pixel at (x, y) is shown at (a x + c y, b x + d y), moved into view."""
+    path = Path("turned.mp4")
+    write_clip(path, [view(0)], sound=None)
+    with_matrix(path, matrix)
+    stored, (a, b, c, d) = view(0), matrix
+    y, x = np.mgrid[: stored.shape[0], : stored.shape[1]]
+    across, down = a * x + c * y, b * x + d * y
+    shown = np.zeros((np.ptp(down) + 1, np.ptp(across) + 1, 3))
+    shown[down - down.min(), across - across.min()] = stored
+    with Clip(path) as clip:
+        assert clip.shape == shown.shape[:2]
+        ((frame, _),) = clip.frames(clip.shape, lambda packet: None)
+    assert np.abs(255 * frame - shown).mean() < 8
+
+
+def retagged(path, target, **tags):
+    """A copy whose frames carry other tags of color."""
+    with av.open(str(path)) as source, av.open(str(target), "w") as container:
+        video = source.streams.video[0]
+        stream = container.add_stream("libx264", RATE, width=video.width, height=video.height, options={"crf": "8"})
+        for name, value in tags.items():
+            setattr(stream.codec_context, name, value)
+        for frame in source.decode(video):
+            frame = frame.reformat(format="yuv420p")
+            for name, value in tags.items():
+                setattr(frame, name, value)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+@pytest.mark.parametrize(("height", "matrix"), [(720, "ITU709"), (480, "ITU601")])
+def test_colors_without_a_tag_are_read_as_players_do(height, matrix):
+    green = np.zeros((height, 64, 3), np.uint8)
+    green[..., 1] = 160
+    with av.open("plain.mp4", "w") as container:
+        stream = container.add_stream("h264", RATE, width=64, height=height, options={"crf": "4"})
+        frame = av.VideoFrame.from_ndarray(green, "rgb24").reformat(format="yuv420p", dst_colorspace=matrix)
+        frame.colorspace, frame.pts, frame.time_base = 2, 0, Fraction(1, RATE)
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with Clip(Path("plain.mp4")) as clip:
+        ((found, _),) = clip.frames(clip.shape, lambda packet: None)
+    assert np.abs(255 * found - green).max() < 6
+
+
+def test_hdr_is_mapped_to_a_screen_and_said():
+    """A PQ code of 0.58 is the light of white paper (203 nits, ITU-R BT.2408): as it is, it would be grey."""
+    write_clip("paper.mp4", [np.full((48, 64, 3), 148, np.uint8)], sound=None)
+    retagged("paper.mp4", "hdr.mp4", color_trc=16, color_primaries=9, colorspace=9, color_range=1)
+    with Clip(Path("hdr.mp4")) as hdr, Clip(Path("paper.mp4")) as plain:
+        assert hdr.hdr
+        assert not plain.hdr
+        (white, _), (grey, _) = (next(clip.frames(clip.shape, lambda packet: None)) for clip in (hdr, plain))
+    assert white.mean() > 0.8
+    assert grey.mean() == pytest.approx(0.58, abs=0.02)
+
+
+def test_a_clip_that_ends_early_is_named():
+    write_clip("whole.mp4", [view(0, seed=i) for i in range(20)], sound=None)
+    with (
+        av.open("whole.mp4") as source,
+        av.open("first.mp4", "w", container_options={"movflags": "faststart"}) as container,
+    ):
+        stream = container.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(source.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                container.mux(packet)
+    data = Path("first.mp4").read_bytes()
+    assert data.index(b"moov") < data.index(b"mdat")
+    Path("half.mp4").write_bytes(data[: data.index(b"mdat") + (len(data) - data.index(b"mdat")) // 2])
+    with Clip(Path("half.mp4")) as clip:
+        found = list(clip.frames(clip.shape, lambda packet: None))
+        assert 0 < len(found) < 20
+        assert any("half.mp4 ends early" in fault and "of the 20 frames" in fault for fault in clip.faults)
+
+
+def test_interlaced_fields_become_whole_frames():
+    """Fields of two moments: combs, which bwdif takes away."""
+    frames = []
+    for i in range(6):
+        combed, second = view(8 * i, 64, 96), view(8 * i + 4, 64, 96)
+        combed[1::2] = second[1::2]
+        frames.append(combed)
+    with av.open("combed.mkv", "w") as container:
+        options = {"flags": "+ilme+ildct", "top": "1", "q": "2"}
+        stream = container.add_stream("mpeg2video", 25, width=96, height=64, options=options)
+        for i, pixels in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(pixels, "rgb24").reformat(format="yuv420p")
+            frame.pts, frame.time_base = i, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+    def combs(rgb):
+        return np.abs(rgb[1:-1] - (rgb[:-2] + rgb[2:]) / 2).mean()
+
+    with Clip(Path("combed.mkv")) as clip:
+        found = [frame for frame, _ in clip.frames(clip.shape, lambda packet: None)]
+    assert len(found) == 6
+    assert combs(found[3]) < 0.5 * combs(np.float32(frames[3]) / 255)
 
 
 def test_odd_sides_lose_a_line_only_where_the_codec_has_none():

@@ -194,7 +194,7 @@ def test_refining_shows_the_picture_on_its_way_and_can_be_cancelled(page, photo)
         shown.append(page.locator("#result img").get_attribute("src"))
         page.wait_for_function("before => before != document.querySelector('#result img')?.src", arg=shown[-1])
     page.get_by_role("button", name="Cancel", exact=True).click()
-    page.wait_for_timeout(5000)  # in which the other thirty would be done, or at least ten
+    page.wait_for_timeout(5000)  # in which all others would be done, or at least ten
     last = page.locator("#result img").get_attribute("src")
     page.wait_for_timeout(5000)
     assert page.locator("#result img").get_attribute("src") == last

@@ -1,6 +1,8 @@
 """`uwct augment`: a data set of pictures in random styles."""
 
 import dataclasses
+import hashlib
+import json
 import re
 import zlib
 from pathlib import Path
@@ -19,7 +21,7 @@ from uwct.cli.manifest import versions
 from uwct.cli.networks import Networks
 from uwct.cli.sizes import MEGAPIXELS, MaxMegapixels, check_memory, check_size, pixel_limit, sized
 from uwct.cli.styles import encode_file
-from uwct.files import append_line, files_in
+from uwct.files import append_line, files_in, read_lines
 from uwct.networks.model import Model
 from uwct.networks.vgg import check_level
 from uwct.pictures import images
@@ -35,7 +37,8 @@ random paintings, they look at shapes more (Geirhos et al., ICLR 2019).
 
 Every picture of the folder IN, and of its subfolders, is written to OUT --per-image times, each time in one of the
 styles and of a strength drawn at random. The same seed gives the same files however the work is spread (--shard).
-Started again, the command goes on with what is missing. OUT/manifest-0-of-1.jsonl tells what was drawn.
+Started again, the command goes on with what is missing; with other options or styles it refuses to mix both.
+OUT/manifest-0-of-1.jsonl tells what was drawn.
 
 Example:
   uwct augment photos stylized --styles paintings --per-image 2 --size 256"""
@@ -55,7 +58,7 @@ class Arguments:
     styles: Path
     """The folder of style pictures and style files. All are held in memory: 0.3 MiB each with small, 2.3 with vgg16."""
     per_image: int = 1
-    """How many stylized pictures to make of each."""
+    """How many stylized pictures to make of each; a single one keeps the picture's name."""
     mixed: int = 1
     """How many styles are mixed for each of them, with shares drawn at random."""
     alpha: tuple[float, float] = (0.6, 1.0)
@@ -131,7 +134,8 @@ def plan(arguments: Arguments) -> list[Task]:
     for path in images.pictures_in(source, recursive=True):
         inside = path.relative_to(source)
         suffix = path.suffix if path.suffix.lower() in images.SUFFIXES else f"{path.suffix}.png"
-        names = tuple(output / inside.with_name(f"{path.stem}_{i}{suffix}") for i in range(arguments.per_image))
+        numbers = [f"_{i}" for i in range(arguments.per_image)] if arguments.per_image > 1 else [""]
+        names = tuple(output / inside.with_name(f"{path.stem}{number}{suffix}") for number in numbers)
         if seen & set(names):
             raise ValueError(f"two pictures would be written to {min(seen & set(names))}; rename their files")
         seen |= set(names)
@@ -143,15 +147,15 @@ def plan(arguments: Arguments) -> list[Task]:
 
 def run(arguments: Arguments, tasks: list[Task], manifest: Path) -> list[str]:
     """Does what is not done yet; returns what was wrong with pictures that were passed over."""
+    paths = style_files(arguments.styles)
+    how = said(arguments, paths)
+    check_same(arguments.output, how)
     missing = [task for task in tasks if not all(path.exists() for path in task.outputs)]
     if not missing:
         return []
     model = arguments.networks.load(arguments.levels)
-    paths = style_files(arguments.styles)
-    styles = stack_styles(
-        [encode_file(path, model, arguments.style_size) for path in tqdm(paths, unit="style", leave=False)]
-    )
-    failures, how = [], {**said(arguments), "versions": versions()}
+    paths, styles, failures = encoded(paths, model, arguments.style_size)
+    how["versions"] = versions()
     for task in tqdm(missing, unit="picture"):
         try:
             picture, drawn, results = paint(arguments, task, model, styles)
@@ -168,10 +172,46 @@ def run(arguments: Arguments, tasks: list[Task], manifest: Path) -> list[str]:
     return failures
 
 
-def said(arguments: Arguments) -> dict[str, Any]:
-    """The options that a result depends on."""
-    names = ("mixed", "levels", "transform", "shrinkage", "size", "style_size", "seed")
-    return {name: getattr(arguments, name) for name in names} | dataclasses.asdict(arguments.networks)
+def encoded(paths: list[Path], model: Model, long_side: int) -> tuple[list[Path], Style, list[str]]:
+    """The styles that can be read: their files, the stack of them, and what was wrong with others.
+
+    Raises what is wrong with the last if none can.
+    """
+    read, styles, failures = [], [], []
+    for path in tqdm(paths, unit="style", leave=False):
+        try:
+            styles.append(encode_file(path, model, long_side))
+            read.append(path)
+        except FAULTS as fault:
+            failures.append(sentence(fault))
+            last = fault
+    if not styles:
+        raise last
+    return read, stack_styles(styles), failures
+
+
+def said(arguments: Arguments, styles: list[Path]) -> dict[str, Any]:
+    """What a result depends on: options, and which styles there are."""
+    names = ("per_image", "mixed", "levels", "transform", "shrinkage", "size", "style_size", "seed")
+    options = {name: getattr(arguments, name) for name in names} | {"alpha_range": arguments.alpha}
+    listed = "\n".join(f"{path.relative_to(arguments.styles)} {path.stat().st_size}" for path in styles)
+    digest = hashlib.sha256(listed.encode(errors="surrogateescape")).hexdigest()[:16]
+    return options | dataclasses.asdict(arguments.networks) | {"style_files": digest}
+
+
+def check_same(output: Path, how: dict[str, Any]) -> None:
+    """Raises ValueError where what lies in a folder was made in another way, as the manifests there say."""
+    now = json.loads(json.dumps(how))
+    for manifest in sorted(output.glob("manifest-*.jsonl")):
+        for line in read_lines(manifest)[:1]:
+            for name, value in now.items():
+                if name in line and line[name] != value:
+                    option = {"style_files": "styles", "alpha_range": "alpha"}.get(name, name).replace("_", "-")
+                    differs = "with other files" if name == "style_files" else f"{line[name]}, not {value}"
+                    raise ValueError(
+                        f"{output} holds pictures that were made with another --{option} ({differs}); "
+                        "name another folder, or the same options"
+                    )
 
 
 def style_files(folder: Path) -> list[Path]:

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from uwct.cli.bench import JUDGES, MEASURES, Bench, Made, Result, judged
 from uwct.cli.cache import start_quickly
 from uwct.cli.contact_sheets import sheet_of_all, sheet_of_pairs
-from uwct.cli.errors import fail_partly, one_sentence
+from uwct.cli.errors import FAULTS, fail_partly, one_sentence, sentence
 from uwct.cli.look import NUMBERS, Look
 from uwct.cli.networks import Networks
 from uwct.cli.plan import check_outputs
@@ -99,7 +99,11 @@ def evaluate(arguments: Arguments) -> list[str]:
     assert arguments.styles
     look = arguments.look.resolve()
     contents, styles = (images.pictures_in(folder) for folder in (arguments.contents, arguments.styles))
+    unread = faults_of({*contents, *styles})
     pairs = read_pairs(arguments.pairs, contents, styles) if arguments.pairs else all_pairs(contents, styles)
+    pairs = [pair for pair in pairs if not unread.keys() & {pair.content, pair.style}]
+    if not pairs:
+        raise ValueError(f"nothing could be measured: {min(unread.values())}")
     looks = scaled(look, arguments.curve) or {OURS: look}
     folders = titles([folder for group in arguments.beside for folder in group], looks)
     others = {name: find_results(folder, pairs) for name, folder in folders.items()}
@@ -108,8 +112,19 @@ def evaluate(arguments: Arguments) -> list[str]:
         check_sheet(arguments, [*contents, *styles, *taken], pairs, len(others))
     bench = Bench(arguments.networks.load(look.levels), arguments.size, arguments.cell, arguments.refining)
     if arguments.curve:
-        return print_curve(bench, pairs, looks, others)
-    return print_pairs(arguments, bench, pairs, look, others)
+        return [*unread.values(), *print_curve(bench, pairs, looks, others)]
+    return [*unread.values(), *print_pairs(arguments, bench, pairs, look, others)]
+
+
+def faults_of(paths: Iterable[Path]) -> dict[Path, str]:
+    """A sentence about each picture that cannot be read."""
+    faults = {}
+    for path in sorted(paths):
+        try:
+            images.read(path)
+        except FAULTS as fault:
+            faults[path] = sentence(fault)
+    return faults
 
 
 def check(arguments: Arguments) -> None:

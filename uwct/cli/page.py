@@ -1,5 +1,6 @@
 """The page of `uwct web`, in Gradio: what is on it, and what its buttons do."""
 
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,7 +53,7 @@ Shelf = list[tuple[Path, Image.Image]]  # the styles of the gallery: their files
 
 def build(painter: Painter, styles: list[Path], cache: Path) -> gr.Blocks:
     """The page; its gallery shows the `styles`, and results lie in `cache` until they are downloaded."""
-    shelf_at_first = [(path, thumbnail(path)) for path in styles]
+    shelf_at_first = readable(styles)
     levels = [level for level in LEVELS if level in painter.model.levels]
     manners = [(MANNERS[name], name) for name, preset in PRESETS.items() if set(preset.levels) <= set(levels)]
 
@@ -190,6 +191,17 @@ def choose(shelf: Shelf, chosen: list[Path], shares: tuple[float, ...], path: Pa
 def pictures(shelf: Shelf, chosen: list[Path]) -> list[tuple[Image.Image, str]]:
     """The gallery, with a mark at what is chosen."""
     return [(picture, ("✓ " if path in chosen else "") + path.stem.replace("_", " ")) for path, picture in shelf]
+
+
+def readable(styles: list[Path]) -> Shelf:
+    """The styles that can be read; of the others it is said what is wrong."""
+    shelf = []
+    for path in styles:
+        try:
+            shelf.append((path, thumbnail(path)))
+        except FAULTS as fault:
+            print(f"error: {sentence(fault)}", file=sys.stderr)
+    return shelf
 
 
 def thumbnail(path: Path, side: int = THUMBNAIL) -> Image.Image:

@@ -7,7 +7,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -18,7 +18,7 @@ import tyro
 from tqdm import tqdm
 
 from uwct.cli.cache import start_quickly
-from uwct.cli.errors import one_sentence
+from uwct.cli.errors import FAULTS, fail_partly, one_sentence, sentence
 from uwct.cli.look import Look
 from uwct.cli.masks import Regions, read_mask
 from uwct.cli.networks import Networks
@@ -84,10 +84,11 @@ def main(argv: list[str] | None = None, prog: str = "uwct video") -> None:
         check(arguments)
         work = paint_folder if arguments.source.is_dir() else paint_file
         with stopping() as stop:
-            done = work(arguments, stop)
+            done, faults = work(arguments, stop)
     if stop.is_set():
         print(f"interrupted: {arguments.output} holds the first {done} frames", file=sys.stderr)
         sys.exit(130)
+    fail_partly(faults)
 
 
 def check(arguments: Arguments) -> None:
@@ -139,24 +140,28 @@ def stopping() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def paint_file(arguments: Arguments, stop: threading.Event) -> int:
-    """Writes the video in the style, until it ends or is stopped; returns the number of frames."""
+def paint_file(arguments: Arguments, stop: threading.Event) -> tuple[int, list[str]]:
+    """Writes the video in the style, until it ends or is stopped; returns the number of frames, and what was wrong."""
     with clips.Clip(arguments.source) as clip:
         shape = images.fitted(clip.shape, arguments.size)
+        if clip.hdr:
+            print(f"{arguments.source} is HDR: its light is mapped to that of a screen", file=sys.stderr)
+        if clip.transparent:
+            print(f"{arguments.source} is transparent in part, which {arguments.output} will not be", file=sys.stderr)
         painter = Painter.of(arguments, shape)
         with clips.Writer(arguments.output, clip, shape) as writer:
             if writer.shape != shape:
                 size = "{1}x{0}".format(*writer.shape)
                 print(f"{arguments.output} is {size} pixels: its codec takes even sides only", file=sys.stderr)
             painted = painter.paint(clip.frames(shape, writer.hear))
-            return write_all(painted, writer.write, clip.count, stop)
+            return write_all(painted, writer.write, clip.count, stop), clip.faults
 
 
-def paint_folder(arguments: Arguments, stop: threading.Event) -> int:
-    """Writes the frames in the style, until they end or are stopped; returns their number."""
+def paint_folder(arguments: Arguments, stop: threading.Event) -> tuple[int, list[str]]:
+    """Writes the frames in the style, until they end or are stopped; returns their number, and what was wrong."""
     paths = sorted(images.pictures_in(arguments.source), key=in_order)
     outputs = [path.name if path.suffix.lower() in images.SUFFIXES else f"{path.name}.png" for path in paths]
-    first = read(paths[0])
+    first, faults = next_frame(iter(paths)), []
     shape = images.fitted(first.rgb.shape[:2], arguments.size)
     painter = Painter.of(arguments, shape)
     arguments.output.mkdir(parents=True, exist_ok=True)
@@ -164,9 +169,13 @@ def paint_folder(arguments: Arguments, stop: threading.Event) -> int:
 
     def frames() -> Iterator[tuple[np.ndarray, tuple[Path, images.Picture]]]:
         for path, name in zip(paths, outputs, strict=True):
-            picture = read(path)
+            try:
+                picture = read(path)
+            except FAULTS as fault:
+                faults.append(sentence(fault))
+                continue
             if picture.rgb.shape != first.rgb.shape:
-                raise ValueError(f"{path} is {picture.size} pixels, but {paths[0]} {first.size}; frames have one size")
+                raise ValueError(f"{path} is {picture.size} pixels, but the first {first.size}; frames have one size")
             picture = images.resize(picture, shape)
             yield picture.rgb, (arguments.output / name, picture)
 
@@ -174,7 +183,19 @@ def paint_folder(arguments: Arguments, stop: threading.Event) -> int:
         path, picture = ticket
         images.write(path, dataclasses.replace(picture, rgb=rgb))
 
-    return write_all(painter.paint(frames()), write, len(paths), stop)
+    return write_all(painter.paint(frames()), write, len(paths), stop), faults
+
+
+def next_frame(paths: Iterator[Path]) -> images.Picture:
+    """The first picture that can be read; raises what is wrong with the first of all if none can."""
+    path = next(paths)
+    try:
+        return read(path)
+    except FAULTS:
+        for other in paths:
+            with suppress(*FAULTS):
+                return read(other)
+        raise
 
 
 def in_order(path: Path) -> list[tuple[int, str]]:

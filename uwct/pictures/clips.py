@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from uwct import files
+from uwct.pictures.conversion import Conversion
 
 
 class _Kind(NamedTuple):
@@ -32,7 +33,7 @@ _EVERYWHERE = frozenset({"aac", "mp3", "ac3", "eac3", "alac"})
 _MP4 = _Kind("h264", _EVERYWHERE | {"opus", "flac"}, "aac")
 SUFFIXES = {
     ".mp4": _MP4,
-    ".m4v": _MP4,
+    ".m4v": _Kind("h264", frozenset({"aac", "ac3", "alac"}), "aac"),
     ".mov": _Kind("h264", _EVERYWHERE | {"pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be"}, "aac"),
     ".mkv": _Kind("h264", frozenset(), "aac"),
     ".webm": _Kind("vp9", frozenset({"opus", "vorbis"}), "libopus"),
@@ -50,6 +51,8 @@ class Clip:
       path: the file.
       shape: (height, width) of its frames in pixels, upright.
       count: how many frames it says that it has, about; None if it does not.
+      hdr, transparent: those of `Conversion`.
+      faults: sentences about what of it could not be read, complete when all frames have come.
     """
 
     def __init__(self, path: Path) -> None:
@@ -64,11 +67,12 @@ class Clip:
             self._container = av.open(f"file:{path}")
         if first is None:
             raise ValueError(f"{path} holds no frame that can be decoded")
-        self._rotation = first.rotation
-        self._stored = (first.height, first.width)
-        self._lying = self._rotation % 180 != 0
-        self.shape = self._stored[::-1] if self._lying else self._stored
+        self._first = first
         self.picture = _picture(path, self._container)
+        as_it_is = Conversion(self.picture, first)
+        self._lying, self.shape = as_it_is.lying, as_it_is.shape
+        self.hdr, self.transparent = as_it_is.hdr, as_it_is.transparent
+        self.faults: list[str] = []
         self.picture.thread_type = "AUTO"
         self.sound = [stream for stream in self._container.streams.audio if stream.codec_context]
         seconds = float((self.picture.duration or 0) * (self.picture.time_base or 0))
@@ -89,22 +93,37 @@ class Clip:
     def frames(self, shape: tuple[int, int], hear: Callable[[Any], None]) -> Iterator[tuple[np.ndarray, int]]:
         """The frames at (height, width), each with its time stamp; packets of sound on the way are given to `hear`.
 
-        Time stamps are in units of `picture.time_base`, and rise. Packets that are damaged are passed over.
+        Time stamps are in units of `picture.time_base`, and rise. What is damaged is passed over, and in `faults`.
         """
         av = _pyav()
-        height, width = shape[::-1] if self._lying else shape
-        scaling: dict[str, Any] = {"format": "rgb24", "width": width, "height": height, "interpolation": "LANCZOS"}
+        conversion, packets, damaged = Conversion(self.picture, self._first, shape), 0, 0
         tick = max(1, round(1 / (self.rate * self.picture.time_base)))
         last = -tick
+
+        def converted(frame: Any) -> Iterator[tuple[np.ndarray, int]]:
+            nonlocal last
+            for array, found in conversion.frames(frame):
+                time = None if found.pts is None else round(found.pts * found.time_base / self.picture.time_base)
+                last = last + tick if time is None else max(time, last + 1)
+                yield array.astype(np.float32) / 255, last
+
         for packet in self._container.demux([self.picture, *self.sound]):
             if packet.stream is not self.picture:
                 hear(packet)
                 continue
-            with contextlib.suppress(av.error.InvalidDataError):
+            packets += packet.size > 0
+            damaged += packet.is_corrupt
+            try:
                 for frame in packet.decode():
-                    last = last + tick if frame.pts is None else max(frame.pts, last + 1)
-                    array = np.rot90(frame.to_ndarray(**scaling), round(self._rotation / 90))
-                    yield array.astype(np.float32) / 255, last
+                    yield from converted(frame)
+            except av.error.InvalidDataError:
+                damaged += not packet.is_corrupt
+        yield from converted(None)
+        if damaged:
+            self.faults.append(f"{self.path}: {damaged} of its frames are damaged")
+        if packets < self.picture.frames:
+            there = f"{packets} of the {self.picture.frames} frames that it should have are there"
+            self.faults.append(f"{self.path} ends early: {there}")
 
     def close(self) -> None:
         """Closes the file."""

@@ -36,10 +36,10 @@ from uwct.pipeline.parts import Part, Parts, Region, Strength, Wanted, Weights, 
 from uwct.pipeline.styles import Style, encode_style
 from uwct.pipeline.whole import finished
 
-STEPS = 40
+STEPS = 50
 SHARES = {1: 0.5, 0: 0.5}  # of the steps, for each of `SCALES`
 SHAPES = (2, 3, 4)  # the levels whose features say what a photograph shows
-CONTENT = 1.0  # nu
+CONTENT = 0.5  # nu
 EXCESS = 10.0  # weight of the mean square by which colors leave [0, 1]
 RATE = 0.006  # of Adam, in units of the full range
 AVERAGE = 0.8  # decay of the average of the last pictures, which is the result: it has less grain than the last
