@@ -120,3 +120,14 @@ def test_batches_on_devices_resume_after_the_last_one_taken(photographs):
     resumed.set_state(state)
     taken += [np.asarray(next(resumed)) for _ in range(3)]
     np.testing.assert_array_equal(np.stack(taken).reshape(np.shape(plain)), plain)
+
+
+def test_a_thin_photograph_is_cut_before_it_is_enlarged():
+    """Whole, at 256 pixels' height it would have 256 x 768,000."""
+    thin = np.broadcast_to(np.arange(12000, dtype=np.uint16)[None, :, None] // 64, (4, 12000, 3)).astype(np.uint8)
+    assert data.without_ends(thin, 0.5).shape == (4, 64, 3)
+    crops = [data.random_crop(thin, np.random.default_rng(seed), 64, 256) for seed in range(8)]
+    assert all(crop.shape == (64, 64, 3) for crop in crops)
+    assert np.ptp([crop.mean() for crop in crops]) > 30  # from all along it
+    assert abs(data.center_crop(thin, 64).mean() - 6000 / 64) < 2
+    np.testing.assert_array_equal(data.without_ends(thin.transpose(1, 0, 2), 1.0), thin[:, -64:].transpose(1, 0, 2))

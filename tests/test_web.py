@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import requests
 from conftest import HEED_SIGINT, picture
 from PIL import Image
 from playwright.sync_api import sync_playwright
@@ -225,6 +226,10 @@ def test_bad_input_is_one_sentence(page, photo, tmp_path):
         (["--size", "-1"], "--size must lie between 0 and 2^31, not -1"),
         (["--styles", "none"], "there is no folder none"),
         (["--model", "none"], "none"),
+        (["--host", "0.0.0.0"], "--host 0.0.0.0 lets others use the page; say who may with --auth"),
+        (["--share"], "--share lets others use the page; say who may with --auth"),
+        (["--auth", "ann"], "--auth must be USER:PASSWORD, or a file with one such pair a line"),
+        (["--root-path", "uwct"], "--root-path must begin with /, not uwct"),
     ],
 )
 def test_bad_options_are_one_sentence(capsys, words, sentence):
@@ -232,6 +237,25 @@ def test_bad_options_are_one_sentence(capsys, words, sentence):
         web.main(words)
     assert stop.value.code == 2
     assert sentence in capsys.readouterr().err
+
+
+def test_who_is_named_by_auth_and_nobody_else_comes_in(tmp_path, environment, model):
+    (tmp_path / "users").write_text("ann:secret\n\nbob:of:colons\n")
+    assert web.users(str(tmp_path / "users")) == [("ann", "secret"), ("bob", "of:colons")]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    words = ["web", "--auth", "ann:secret", "--model", model, "--port", str(port)]
+    start = HEED_SIGINT + "from uwct.cli.main import main; main()"
+    with subprocess.Popen(
+        [sys.executable, "-c", start, *words], cwd=ROOT, env=environment, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout.readline().startswith(b"open http")
+        asked = {name: requests.Session() for name in ("ann", "eve")}
+        for name, session in asked.items():
+            session.post(f"http://127.0.0.1:{port}/login", {"username": name, "password": "secret"})
+        codes = {name: session.get(f"http://127.0.0.1:{port}/config").status_code for name, session in asked.items()}
+        process.send_signal(signal.SIGINT)
+    assert codes == {"ann": 200, "eve": 401}
 
 
 def test_a_port_that_is_taken_is_one_sentence(capsys, served, free_port):

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import jax
-import psutil
 import tyro
 
 from uwct.cli.cache import make_room
+from uwct.cli.memory import available
 from uwct.networks.config import ModelConfig
 from uwct.networks.vgg import stride
 from uwct.pictures import bounds, images
@@ -50,7 +50,7 @@ def free_memory() -> int:
     statistics = jax.local_devices()[0].memory_stats()
     if statistics and "bytes_limit" in statistics:
         return int(statistics["bytes_limit"] - statistics["bytes_in_use"])
-    return int(psutil.virtual_memory().available)
+    return available()
 
 
 def check_memory(name: str, option: str, height: int, width: int, config: ModelConfig) -> None:
@@ -68,7 +68,7 @@ def read(path: Path) -> images.Picture:
     """The picture of a file, as `images.read` gives it; raises ValueError when there is no memory to decode it."""
     if path != images.STANDARD:
         height, width = images.shape(path)
-        needed, free = DECODING * height * width + path.stat().st_size, psutil.virtual_memory().available
+        needed, free = DECODING * height * width + path.stat().st_size, available()
         if needed > free:
             raise ValueError(
                 f"{path} has {width}x{height} pixels and needs about {needed / 2**30:.1f} GiB of memory to be read, "

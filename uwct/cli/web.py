@@ -32,6 +32,10 @@ Examples:
   uwct web --styles examples/styles --size 1024"""
 
 
+LOOPBACK = ("127.0.0.1", "localhost", "::1")  # addresses that nobody but this computer reaches
+WAITING = 20  # pictures that may wait for the one that is being painted
+
+
 @dataclasses.dataclass(frozen=True)
 class Arguments:
     """What the command was asked to do; the words under each field are its help."""
@@ -43,9 +47,17 @@ class Arguments:
     """The largest long side of results in pixels; 0 keeps the photo's size."""
     host: str = "127.0.0.1"
     """The address to listen at. 127.0.0.1 is this computer alone; with 0.0.0.0, everybody who can reach this computer
-    can use the page."""
+    and is named by --auth can use the page."""
     port: int = 7860
     """The port to listen at, 1 to 65535."""
+    auth: Annotated[str | None, tyro.conf.arg(metavar="{USER:PASSWORD}|FILE")] = None
+    """Who may use the page: a name and a password, or a file with one such pair a line. Without it nobody but this
+    computer can reach the page."""
+    share: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Also give the page an address on the internet for three days, by Gradio's servers, through which pictures then
+    pass: for notebooks in the cloud, such as Colab. It needs --auth."""
+    root_path: Annotated[str, tyro.conf.arg(metavar="PATH")] = ""
+    """The path under which a proxy shows the page, such as /uwct."""
 
 
 def main(argv: list[str] | None = None, prog: str = "uwct web") -> None:
@@ -62,8 +74,27 @@ def check(arguments: Arguments) -> None:
     check_size("--size", arguments.size)
     if not 1 <= arguments.port <= 65535:
         raise ValueError(f"--port must lie between 1 and 65535, not {arguments.port}")
+    if arguments.host not in LOOPBACK and not arguments.auth:
+        raise ValueError(f"--host {arguments.host} lets others use the page; say who may with --auth")
+    if arguments.share and not arguments.auth:
+        raise ValueError("--share lets others use the page; say who may with --auth")
+    if arguments.root_path and not arguments.root_path.startswith("/"):
+        raise ValueError(f"--root-path must begin with /, not {arguments.root_path}")
+    users(arguments.auth)
     if importlib.util.find_spec("gradio") is None:
         raise ImportError('uwct web needs Gradio: python -m pip install ".[web]"')
+
+
+def users(auth: str | None) -> list[tuple[str, str]] | None:
+    """Names and passwords, as --auth gives them; raises ValueError for anything else."""
+    if auth is None:
+        return None
+    path = Path(auth)
+    lines = path.read_text().splitlines() if path.is_file() else [auth]
+    pairs = [line.partition(":") for line in lines if line.strip()]
+    if not pairs or not all(name and password for name, _, password in pairs):
+        raise ValueError("--auth must be USER:PASSWORD, or a file with one such pair a line")
+    return [(name, password) for name, _, password in pairs]
 
 
 def check_address(host: str, port: int) -> None:
@@ -88,12 +119,13 @@ def serve(arguments: Arguments) -> None:
         from uwct.cli import page
 
         logging.getLogger("uvicorn.error").addFilter(worth_saying)
-        _, url, _ = page.build(painter, styles, Path(cache)).launch(
+        _, url, public = page.build(painter, styles, Path(cache)).queue(max_size=WAITING).launch(
             server_name=arguments.host, server_port=arguments.port, max_file_size="50mb",
             theme=page.THEME, css=page.CSS, footer_links=[], quiet=True, prevent_thread_lock=True,
-            share=False, ssr_mode=False, mcp_server=False, enable_monitoring=False,
+            share=arguments.share, auth=users(arguments.auth), root_path=arguments.root_path,
+            ssr_mode=False, mcp_server=False, enable_monitoring=False,
         )  # fmt: skip
-        print(f"open {url} in a browser; Ctrl-C ends this", flush=True)
+        print(f"open {public or url} in a browser; Ctrl-C ends this", flush=True)
         while True:
             time.sleep(3600)
 

@@ -13,6 +13,8 @@ from PIL import Image
 
 from uwct.training.photographs import Photographs
 
+SLIMMEST = 16  # of a photograph's longer side, in its shorter
+
 
 def resize_short_side(photograph: np.ndarray, size: int) -> np.ndarray:
     """Resizes `[H, W, 3]` so that its shorter side has `size` pixels."""
@@ -22,10 +24,25 @@ def resize_short_side(photograph: np.ndarray, size: int) -> np.ndarray:
     return np.asarray(Image.fromarray(photograph).resize(shape, Image.Resampling.BICUBIC))
 
 
+def without_ends(photograph: np.ndarray, start: float) -> np.ndarray:
+    """A photograph `[H, W, 3]`, its longer side cut to `SLIMMEST` times the shorter.
+
+    Of what goes, the share `start` in [0, 1] lies before what stays. Enlarged whole, a strip of a few pixels would take
+    gigabytes.
+    """
+    longest = SLIMMEST * min(photograph.shape[:2])
+    for axis in (0, 1):
+        first = round(start * max(0, photograph.shape[axis] - longest))
+        photograph = photograph[first : first + longest] if axis == 0 else photograph[:, first : first + longest]
+    return photograph
+
+
 def random_crop(photograph: np.ndarray, rng: np.random.Generator, crop: int, short_side: int = 0) -> np.ndarray:
     """A random square of `crop` pixels, flipped half of the time; photographs that are too small are enlarged."""
     short = min(photograph.shape[:2])
     target = max(crop, short_side or short)
+    if max(photograph.shape[:2]) > SLIMMEST * short:
+        photograph = without_ends(photograph, rng.random())
     if target != short:
         photograph = resize_short_side(photograph, target)
     top, left = (rng.integers(size - crop + 1) for size in photograph.shape[:2])
@@ -36,6 +53,7 @@ def random_crop(photograph: np.ndarray, rng: np.random.Generator, crop: int, sho
 def center_crop(photograph: np.ndarray, crop: int) -> np.ndarray:
     """The central square of `crop` pixels; photographs that are too small are enlarged."""
     if min(photograph.shape[:2]) < crop:
+        photograph = without_ends(photograph, 0.5)
         photograph = resize_short_side(photograph, crop)
     top, left = ((size - crop) // 2 for size in photograph.shape[:2])
     return photograph[top : top + crop, left : left + crop]
