@@ -40,6 +40,7 @@ OURS = (
     "`--transform a",
     "`--transform whi",
     "`--patches",
+    "`--refine",
     "`--steps",
     "windows",
 )

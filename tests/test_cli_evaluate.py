@@ -109,7 +109,7 @@ def test_styles_are_encoded_and_photos_read_once_for_a_curve(compared, monkeypat
     read = []
 
     def noting(function):
-        return lambda path, *rest: read.append(path) or function(path, *rest)
+        return lambda path, *rest, **how: read.append(path) or function(path, *rest, **how)
 
     for name in ("encode_file", "judged"):
         monkeypatch.setattr(bench, name, noting(getattr(bench, name)))

@@ -405,7 +405,7 @@ def test_what_the_photos_file_says_is_kept_unless_it_is_stripped(folder, tile):
     kept, bare = (Image.open(f"{name}.jpg") for name in ("kept", "bare"))
     assert (kept.getexif()[271], kept.info["dpi"]) == ("Camera", (300, 300))
     assert 271 not in bare.getexif()
-    assert "dpi" not in bare.info or bare.info["dpi"] == (72, 72)
+    assert bare.info.get("dpi") != (300, 300)
     assert Path("bare.jpg").stat().st_size < 0.7 * Path("kept.jpg").stat().st_size
 
 

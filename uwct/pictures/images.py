@@ -19,7 +19,7 @@ from PIL import Image, ImageCms, PngImagePlugin, UnidentifiedImageError
 
 from uwct.files import files_in, write_bytes
 from uwct.pictures import bounds
-from uwct.pictures.metadata import NOTHING, ORIENTATION, Metadata, for_pillow, metadata_of, onto_vips
+from uwct.pictures.metadata import NOTHING, ORIENTATION, Metadata, for_pillow, frames_of, metadata_of, onto_vips
 
 STANDARD = Path("-")  # stands for standard input and output
 SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
@@ -153,7 +153,7 @@ def decode(data: bytes, name: str) -> Picture:
     """The picture in the bytes of a file, as `read` gives it; raises ValueError, with `name`, when there is none."""
     with _one_sentence(name, data), Image.open(io.BytesIO(data), formats=_formats()) as file:
         # Before it is turned, which takes what the file says of it away.
-        metadata, frames, deep = metadata_of(file), getattr(file, "n_frames", 1), _is_deep(file, data)
+        metadata, frames, deep = metadata_of(file), frames_of(file), _is_deep(file, data)
     with _opened(data, name) as (image, negative):
         rgba, profile = _to_rgba(image, negative)
     rgba = _deep_colors(data, name) if deep else rgba

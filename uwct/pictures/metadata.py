@@ -56,6 +56,14 @@ def metadata_of(image: Image.Image) -> Metadata:
     return Metadata(_exif(image), xmp if isinstance(xmp, bytes) else None, dpi)
 
 
+def frames_of(image: Image.Image) -> int:
+    """How many pictures a file holds; 1 where that cannot be told."""
+    try:
+        return int(getattr(image, "n_frames", 1))
+    except BROKEN:
+        return 1
+
+
 def _exif(image: Image.Image) -> bytes | None:
     """The block without what no longer holds, and without the tags that cannot be written again."""
     kept = Image.Exif()

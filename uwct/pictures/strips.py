@@ -11,7 +11,7 @@ from PIL import Image
 from uwct.files import replacing
 from uwct.pictures import bounds, images
 from uwct.pictures.canvas import Canvas
-from uwct.pictures.metadata import NOTHING, Metadata, metadata_of, onto_vips
+from uwct.pictures.metadata import NOTHING, Metadata, frames_of, metadata_of, onto_vips
 
 ROWS = 256  # of a strip
 _PLAIN = ("JPEG", "PNG", "WEBP", "TIFF")  # which libvips reads as Pillow does, if they hold RGB or grey
@@ -48,7 +48,7 @@ def read(path: Path, folder: Path, long_side: int = 0) -> LargePicture:
     ValueError when the file is not a whole picture.
     """
     with images.opened_header(path) as header:
-        metadata, frames = metadata_of(header), getattr(header, "n_frames", 1)
+        metadata, frames = metadata_of(header), frames_of(header)
         plain = header.format in _PLAIN and header.mode in ("RGB", "RGBA", "L") and "transparency" not in header.info
     picture = _by_strips(path, folder) if plain else _from_memory(path, folder)
     picture = dataclasses.replace(picture, metadata=metadata, frames=frames)
