@@ -406,7 +406,7 @@ def test_what_the_photos_file_says_is_kept_unless_it_is_stripped(folder, tile):
     assert (kept.getexif()[271], kept.info["dpi"]) == ("Camera", (300, 300))
     assert 271 not in bare.getexif()
     assert bare.info.get("dpi") != (300, 300)
-    assert Path("bare.jpg").stat().st_size < 0.7 * Path("kept.jpg").stat().st_size
+    assert Path("bare.jpg").stat().st_size < 0.9 * Path("kept.jpg").stat().st_size
 
 
 def test_of_a_clip_the_first_frame_is_taken_and_that_is_said(folder, capsys):

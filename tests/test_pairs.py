@@ -47,6 +47,7 @@ def test_every_pair(first, workplace, capsys):
         for old in [*Path("out").iterdir(), *Path().glob("photo_*"), *Path().glob("cutout_*")]:
             old.unlink()
         if (first, second) in pairs.REFUSED or (second, first) in pairs.REFUSED:
+            capsys.readouterr()  # the bars of pairs before
             with pytest.raises(SystemExit) as end:
                 stylize.main(pairs.words(first, second))
             assert end.value.code == 2, (first, second)
