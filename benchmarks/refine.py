@@ -29,7 +29,7 @@ from uwct.networks.model import Model
 from uwct.networks.vgg import encoder_layers
 from uwct.pictures import images
 from uwct.pipeline import refine
-from uwct.pipeline.manner import COLOR, OCTAVES, _faint
+from uwct.pipeline.manner import COLOR, OCTAVES, faint
 from uwct.pipeline.parts import resolve
 from uwct.pipeline.presets import PRESETS, TRANSFORMS
 from uwct.transforms.linalg import inv_sqrtm
@@ -63,7 +63,7 @@ class Torch:
         size = float(manner.weight)
         self.levels = {level: torch.tensor(np.asarray(manner.features[level]) / size) for level in self.alphas}
         colors = [x / size for x in manner.colors]
-        white = [inv_sqrtm(x + _faint(x)) for x in colors]
+        white = [inv_sqrtm(x + faint(x)) for x in colors]
         self.colors = [torch.tensor(np.asarray(x)) for x in colors]
         self.white = [torch.tensor(np.asarray(x)) for x in white]
         with torch.no_grad():

@@ -11,7 +11,7 @@ from conftest import picture
 from PIL import Image
 
 import uwct
-from uwct.cli import augment
+from uwct.cli import augment, style
 from uwct.pictures import images
 
 
@@ -71,6 +71,12 @@ def test_a_style_that_cannot_be_read_is_passed_over_and_named(data, capsys):
     with pytest.raises(SystemExit) as stop:
         run("in none")
     assert stop.value.code == 2
+
+
+def test_style_files_and_pictures_are_styles_together(data):
+    style.main(["save", "styles/a.png", "--output", "styles/c.safetensors", "--model", "tiny.safetensors"])
+    run("in out --per-image 4")
+    assert {name.split("/")[1] for record in records("out") for name in record["styles"]} > {"c.safetensors"}
 
 
 @pytest.mark.parametrize(

@@ -237,11 +237,23 @@ def test_what_stands_still_in_a_clip_does_not_boil_and_a_cut_starts_anew(tiny_mo
     assert np.abs(moved - other)[apart].max() < 1e-3
 
 
+def test_under_jit_it_is_the_same(tiny_model, vgg):
+    start, photo = (jnp.asarray(picture(32, 32, seed)) for seed in (1, 2))
+    style = style_of(tiny_model, vgg, picture(24, 24))
+
+    def run(picture):
+        return refine.refine(tiny_model, vgg, picture, photo, style, LEVELS, ALPHA, steps=2)
+
+    np.testing.assert_allclose(jax.jit(run)(start), run(start), atol=1e-4)
+
+
 def test_what_cannot_be_is_named(tiny_model, vgg):
     photo = jnp.asarray(picture(32, 32))
     parts = resolve(tiny_model, style_of(tiny_model, vgg, picture(24, 24)), LEVELS, 0.6)
     with pytest.raises(ValueError, match="one shape"):
         refined(vgg, photo, photo[:16], parts, LEVELS)
+    with pytest.raises(ValueError, match="one picture"):
+        refined(vgg, photo[None], photo[None], parts, LEVELS)
     with pytest.raises(ValueError, match="at least 1 step"):
         refined(vgg, photo, photo, parts, LEVELS, 0)
     with pytest.raises(FloatingPointError, match="step 2 is not finite"):

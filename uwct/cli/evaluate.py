@@ -99,8 +99,8 @@ def evaluate(arguments: Arguments) -> list[str]:
     assert arguments.styles
     look = arguments.look.resolve()
     contents, styles = (images.pictures_in(folder) for folder in (arguments.contents, arguments.styles))
-    unread = faults_of({*contents, *styles})
     pairs = read_pairs(arguments.pairs, contents, styles) if arguments.pairs else all_pairs(contents, styles)
+    unread = faults_of({path for pair in pairs for path in (pair.content, pair.style)})
     pairs = [pair for pair in pairs if not unread.keys() & {pair.content, pair.style}]
     if not pairs:
         raise ValueError(f"nothing could be measured: {min(unread.values())}")

@@ -88,9 +88,10 @@ def sized(path: Path, option: str, long_side: int, config: ModelConfig) -> tuple
 
 
 def tell_frames(path: Path, frames: int) -> None:
-    """Says that of several frames the first is taken."""
+    """Says that of several frames the first is taken, and what takes them all."""
     if frames > 1:
-        print(f"{path} has {frames} frames, of which the first is taken; uwct video takes clips whole", file=sys.stderr)
+        others = "; uwct video takes them all" if path.suffix.lower() in (".gif", ".png", ".apng") else ""
+        print(f"{path} has {frames} frames, of which the first is taken{others}", file=sys.stderr)
 
 
 def check_tile(tile: str, config: ModelConfig) -> None:

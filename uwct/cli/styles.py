@@ -90,7 +90,8 @@ def encode_file(
     if is_style(path):
         if mask or colors is not None:
             raise ValueError(f"{path} is a style file; --style-mask and --keep-colors matched need style pictures")
-        return load_style(path, model)
+        style = load_style(path, model)
+        return style if vgg else style.replace(manners={})
     _, picture = sized(path, "--style-size", long_side, model.config)
     rgb, where = jnp.asarray(picture.rgb), None if picture.alpha is None else jnp.asarray(picture.alpha)
     if where is not None and not where.any():

@@ -250,19 +250,16 @@ class Painter:
     def paint(self, frames: Iterable[tuple[np.ndarray, Ticket]]) -> Iterator[tuple[np.ndarray, Ticket]]:
         """Each frame stylized, with what came beside it."""
         waiting: deque[tuple[np.ndarray, Ticket]] = deque()
-        painting: deque[np.ndarray] = deque()
 
         def alone() -> Iterator[np.ndarray]:
             for frame, ticket in frames:
                 waiting.append((frame, ticket))
-                if self.vgg:
-                    painting.append(frame)
                 yield frame
 
         painted: Iterable[Any] = stylize_frames(self.model, alone(), self.wanted, **self.options)
         if self.vgg:
             levels = self.options["levels"]
-            pairs = ((jnp.asarray(painting.popleft()), jnp.asarray(rgb)) for rgb in painted)
+            pairs = ((jnp.asarray(waiting[0][0]), jnp.asarray(rgb)) for rgb in painted)  # one is waited for at a time
             parts = resolve(self.model, self.wanted, levels, self.options["alpha"])
             painted = (np.asarray(rgb) for rgb in refine_frames(self.vgg, pairs, parts, levels, self.steps))
         for rgb in painted:

@@ -5,6 +5,7 @@ Contract: `rgb` is float32 `[H, W, 3]` in [0, 1], upright, in the colour space o
 """
 
 import dataclasses
+import functools
 import io
 import os
 import struct
@@ -201,6 +202,7 @@ def _opened(data: bytes, name: str) -> Iterator[tuple[Image.Image, bool]]:
         yield _upright(image), negative
 
 
+@functools.cache
 def _formats() -> tuple[str, ...]:
     """FORMATS, and HEIF where pillow-heif is installed."""
     try:

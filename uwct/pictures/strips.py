@@ -50,6 +50,7 @@ def read(path: Path, folder: Path, long_side: int = 0) -> LargePicture:
     with images.opened_header(path) as header:
         metadata, frames = metadata_of(header), frames_of(header)
         plain = header.format in _PLAIN and header.mode in ("RGB", "RGBA", "L") and "transparency" not in header.info
+        plain |= header.format == "PNG" and header.mode == "I;16"
     picture = _by_strips(path, folder) if plain else _from_memory(path, folder)
     picture = dataclasses.replace(picture, metadata=metadata, frames=frames)
     wanted = images.fitted(picture.rgb.shape[:2], long_side)

@@ -50,13 +50,14 @@ def manners(
     """The manner of each part of a picture, given its features `{level: [h, w, C]}`; a share of None is all of it."""
     constant = jnp.ones_like(picture[..., :1])
     colors = [jnp.concatenate([constant, picture], -1), *details(picture, padding)]
+    sizes = (1, *range(1, OCTAVES + 1))  # the levels whose features are as many as these
 
     def part(share: Array | None) -> Manner:
         weights = jnp.ones(picture.shape[:2]) if share is None else share
         return Manner(
             weights.sum(),
             {level: _second(x, pool(weights, level), stride(level)) for level, x in features.items()},
-            [_second(x, pool(weights, max(k, 1)), stride(max(k, 1))) for k, x in enumerate(colors)],
+            [_second(x, pool(weights, level), stride(level)) for level, x in zip(sizes, colors, strict=True)],
         )
 
     return [part(share) for share in shares]
@@ -118,7 +119,7 @@ def manner_distance(found: Manner, wanted: Manner, alphas: dict[int, Array]) -> 
     octaves = [
         _apart(white @ a @ white, white @ b @ white)
         for a, b, white in (
-            (x, y, lax.stop_gradient(inv_sqrtm(y + _faint(y))))
+            (x, y, lax.stop_gradient(inv_sqrtm(y + faint(y))))
             for x, y in zip(*(_means(m, m.colors) for m in (found, wanted)), strict=True)
         )
     ]
@@ -133,7 +134,7 @@ def _both(found: Manner, wanted: Manner, level: int) -> list[Array]:
     return [_means(m, [m.features[level]])[0] for m in (found, wanted)]
 
 
-def _faint(second: Array) -> Array:
+def faint(second: Array) -> Array:
     """What is added to the second moments of colors before they are whitened."""
     size = second.shape[-1]
     return (FAINT * jnp.trace(second) / size + FAINTEST) * jnp.eye(size)

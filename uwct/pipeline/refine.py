@@ -1,8 +1,8 @@
 """Refinement: a stylized picture is itself moved, step by step, until VGG-16 sees the style in it.
 
 No feed-forward network paints brushwork as sharply as gradient descent on the picture (Gatys et al., CVPR 2016). From
-the stylized picture on, some tens of steps do what from the photo takes hundreds. With I the picture, Is the style, Ic
-the photo, alpha_X the strength of level X and alpha their mean, a step lowers
+the stylized picture the way is shorter than from the photo. With I the picture, Is the style, Ic the photo, alpha_X the
+strength of level X and alpha their mean, a step lowers
 
     1/n sum over X of alpha_X style_X(I, Is) + colors(I, Is) + nu (1 - alpha) content(I, Ic)
 
@@ -103,7 +103,7 @@ def refine(
 
     Raises:
       ValueError: what `stylize` raises, a style without manners, pictures of two shapes.
-      FloatingPointError: a loss that is not finite.
+      FloatingPointError: a loss that is not finite (not checked under `jit`).
     """
     parts = resolve(model, _encoded(model, vgg, style), levels, alpha, weights)
     return finished(refined(vgg, picture, content, parts, levels, steps), content, parts)
@@ -151,6 +151,8 @@ def refinements(
 
     Without a content (textures) nothing holds the shapes. Raises ValueError for styles without manners.
     """
+    if jnp.ndim(picture) != 3:
+        raise ValueError(f"one picture [H, W, 3] is refined, not an array of shape {jnp.shape(picture)}")
     if content is not None and jnp.shape(content) != jnp.shape(picture):
         raise ValueError(f"picture and content must have one shape, not {jnp.shape(picture)} and {jnp.shape(content)}")
     height, width, _ = picture.shape
@@ -304,7 +306,7 @@ def _held(found: Sequence[Array], shapes: Sequence[Array], share: Array | None) 
 
 
 def direction(features: Array) -> Array:
-    """Features of length 1, but for faint ones."""
+    """Features `[..., C]` of length 1, but for faint ones: as LPIPS takes them (Zhang et al., CVPR 2018)."""
     x = features.astype(jnp.promote_types(features.dtype, jnp.float32))
     return x * jax.lax.rsqrt(jnp.square(x).sum(-1, keepdims=True) + 1e-3)
 
@@ -347,6 +349,8 @@ def _manner(vgg: Model, picture: Array, share: Array) -> Manner:
 
 
 def check_loss(step: Step) -> None:
-    """Raises FloatingPointError for a step whose loss is not finite."""
+    """Raises FloatingPointError for a step whose loss is not finite; does nothing while tracing."""
+    if isinstance(step.loss, jax.core.Tracer):
+        return
     if not np.isfinite(np.asarray(step.loss)):
         raise FloatingPointError(f"refining: the loss before step {step.number} is not finite")

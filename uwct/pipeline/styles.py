@@ -112,10 +112,13 @@ def _mixed_moments(parts: list[Moments], weights: Array) -> Moments:
 
 
 def stack_styles(styles: Sequence[Style]) -> Style:
-    """Styles of one model as one, whose moments have a leading axis of styles; raises ValueError for none."""
+    """Styles of one model as one, whose moments have a leading axis of styles, without manners.
+
+    Raises ValueError for none.
+    """
     if not styles:
         raise ValueError("at least one style is needed")
-    stack: Style = jax.tree.map(lambda *parts: jnp.stack(parts), *styles)
+    stack: Style = jax.tree.map(lambda *parts: jnp.stack(parts), *(style.replace(manners={}) for style in styles))
     return stack
 
 

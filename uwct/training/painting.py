@@ -26,13 +26,12 @@ from uwct.pipeline import whole
 from uwct.pipeline.level import Settings
 from uwct.pipeline.parts import resolve
 from uwct.pipeline.presets import TRANSFORMS, Preset
+from uwct.pipeline.refine import SHAPES, direction
 from uwct.pipeline.styles import encode_style
 from uwct.training.losses import color_loss, squared_error
 from uwct.training.perceptual import DEPTH, perceptual_loss
 from uwct.training.stepping import Metrics
 from uwct.transforms.statistics import moments
-
-SHAPES = (2, 3, 4)  # the levels whose features say what a photograph shows
 
 
 class Fixed(NamedTuple):
@@ -90,10 +89,6 @@ def content_loss(found: Sequence[Array], wanted: Sequence[Array]) -> Array:
     The mean over levels of |a / |a| - b / |b||^2 of a pixel's features a and b, as in LPIPS (Zhang et al., CVPR 2018):
     light and contrast may change, shapes may not. `wanted` has no gradient.
     """
-
-    def direction(features: Array) -> Array:
-        x = features.astype(jnp.float32)
-        return x * jax.lax.rsqrt(jnp.square(x).sum(-1, keepdims=True) + 1e-3)
 
     pairs = [(direction(a), jax.lax.stop_gradient(direction(b))) for a, b in zip(found, wanted, strict=True)]
     return jnp.stack([squared_error(a, b).sum(-1).mean() for a, b in pairs]).mean()
