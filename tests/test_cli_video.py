@@ -54,7 +54,7 @@ def test_frames_are_refined_in_parts_too(clip):
     for i, frame in enumerate(FRAMES[:2]):
         Image.fromarray(frame).save(f"frames/{i}.png")
     run("frames plain --region left.png")
-    run("frames out --region left.png --refine-steps 4")
+    run("frames out --region left.png --refine-steps 16")
     for i, frame in enumerate(FRAMES[:2]):
         plain, found = (np.asarray(Image.open(f"{folder}/{i}.png"), float) for folder in ("plain", "out"))
         assert np.abs(found[:, :23] - frame[:, :23]).max() <= 1
