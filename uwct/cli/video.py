@@ -161,7 +161,7 @@ def paint_folder(arguments: Arguments, stop: threading.Event) -> tuple[int, list
     """Writes the frames in the style, until they end or are stopped; returns their number, and what was wrong."""
     paths = sorted(images.pictures_in(arguments.source), key=in_order)
     outputs = [path.name if path.suffix.lower() in images.SUFFIXES else f"{path.name}.png" for path in paths]
-    first, faults = next_frame(iter(paths)), []
+    (first_path, first), faults = next_frame(iter(paths)), []
     shape = images.fitted(first.rgb.shape[:2], arguments.size)
     painter = Painter.of(arguments, shape)
     arguments.output.mkdir(parents=True, exist_ok=True)
@@ -175,7 +175,8 @@ def paint_folder(arguments: Arguments, stop: threading.Event) -> tuple[int, list
                 faults.append(sentence(fault))
                 continue
             if picture.rgb.shape != first.rgb.shape:
-                raise ValueError(f"{path} is {picture.size} pixels, but the first {first.size}; frames have one size")
+                sizes = f"{path} is {picture.size} pixels, but {first_path} {first.size}"
+                raise ValueError(f"{sizes}; frames have one size")
             picture = images.resize(picture, shape)
             yield picture.rgb, (arguments.output / name, picture)
 
@@ -186,15 +187,15 @@ def paint_folder(arguments: Arguments, stop: threading.Event) -> tuple[int, list
     return write_all(painter.paint(frames()), write, len(paths), stop), faults
 
 
-def next_frame(paths: Iterator[Path]) -> images.Picture:
-    """The first picture that can be read; raises what is wrong with the first of all if none can."""
+def next_frame(paths: Iterator[Path]) -> tuple[Path, images.Picture]:
+    """The first picture that can be read, and its path; raises what is wrong with the first of all if none can."""
     path = next(paths)
     try:
-        return read(path)
+        return path, read(path)
     except FAULTS:
         for other in paths:
             with suppress(*FAULTS):
-                return read(other)
+                return other, read(other)
         raise
 
 
