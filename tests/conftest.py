@@ -1,6 +1,14 @@
 """Two CPU devices for all tests, and a model small enough to run in milliseconds."""
 
+import atexit
 import os
+import shutil
+import tempfile
+
+# All processes of one run share what they compile, and leave the user's own cache alone. Before JAX, which reads it.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="uwct-tests-")
+    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +25,8 @@ from uwct.networks.vgg import Encoder
 # The tests' pictures are small: compiling takes longer than computing. The processes that they start inherit it.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 jax.config.update("jax_num_cpu_devices", 2)
-jax.config.update("jax_enable_compilation_cache", False)  # the user's own, which the commands would turn on
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 settings.register_profile("uwct", deadline=None, max_examples=25, derandomize=True)
 settings.load_profile("uwct")
 

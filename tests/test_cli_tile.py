@@ -102,9 +102,8 @@ def test_a_window_smaller_than_its_halo_and_a_full_disk_are_one_sentence(big, ca
 def test_interrupting_leaves_nothing(big):
     Image.fromarray(np.uint8(255 * picture(1500, 1500, 5))).save("big.png")
     program = HEED_SIGINT + "import sys; from uwct.cli.stylize import main; main(sys.argv[1:])"
-    environment = {**unmeasured(os.environ), "XDG_CACHE_HOME": str(big / "cache")}
     command = [sys.executable, "-c", program, *WORDS, "--tile", "48", "--output", "out.png"]
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, env=unmeasured(os.environ), stderr=subprocess.PIPE, text=True)
     while not list(Path().glob(".out.png.*/*.raw")):
         assert process.poll() is None, "the command ended before it was interrupted"
         time.sleep(0.05)

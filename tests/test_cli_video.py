@@ -148,7 +148,6 @@ def test_interrupting_leaves_a_file_that_plays(folder):
     program = "import sys; from uwct.cli.video import main; main(sys.argv[1:])"
     process = subprocess.Popen(
         [sys.executable, "-c", program, "clip.mkv", "out.mp4", *WORDS],
-        env={**os.environ, "XDG_CACHE_HOME": str(folder / "cache")},
         stderr=subprocess.PIPE,
         text=True,
     )

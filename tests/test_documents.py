@@ -7,7 +7,6 @@ import subprocess
 import sys
 
 import documents
-import jax
 import numpy as np
 import pytest
 from conftest import picture
@@ -64,19 +63,15 @@ def clone(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def command(monkeypatch, data_sets, tmp_path_factory):
-    """Runs the words of a command in this process, with JAX's settings as they were afterwards."""
-    # The commands would keep what they compile in the user's cache.
-    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "unused"))
-    before = jax.config.jax_persistent_cache_min_compile_time_secs
+def command(monkeypatch, data_sets):
+    """Runs the words of a command in this process."""
 
     def run(words):
         words = [*words, *(["--data-dir", str(data_sets)] if "coco/2017" in words else [])]
         monkeypatch.setattr(sys, "argv", ["uwct", *words])
         entry.main()
 
-    yield run
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", before)
+    return run
 
 
 def written(folder):

@@ -18,6 +18,7 @@ from uwct.judge.pairs import Pair
 from uwct.networks.model import Model
 from uwct.pictures import images
 from uwct.pictures.images import Picture
+from uwct.pictures.spaces import in_space
 from uwct.pipeline.presets import TRANSFORMS, Preset
 from uwct.pipeline.refine import refine
 from uwct.pipeline.styles import Style
@@ -125,7 +126,7 @@ def judged(path: Path, long_side: int, model: Model) -> Picture:
     _, picture = sized(path, "--size", long_side, model.config)
     if min(picture.rgb.shape[:2]) < SMALLEST:
         raise ValueError(f"{path} at {picture.size} pixels is too small to be judged: {SMALLEST} are needed a side")
-    return picture
+    return in_space(picture)
 
 
 def fitted_to(photo: Picture, path: Path) -> Picture:

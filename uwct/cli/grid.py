@@ -21,6 +21,7 @@ from uwct.cli.styles import encode_file
 from uwct.pictures import images
 from uwct.pictures.contact_sheet import contact_sheet, sheet_shape
 from uwct.pictures.images import Picture
+from uwct.pictures.spaces import in_space
 from uwct.pipeline.parts import corner_shares
 from uwct.pipeline.presets import TRANSFORMS
 from uwct.pipeline.refine import refine
@@ -97,7 +98,7 @@ def draw(arguments: Arguments) -> None:
     """Writes the grid."""
     look = arguments.look.resolve()
     model = arguments.networks.load(look.levels)
-    photos = [sized(path, "--size", arguments.size, model.config)[1] for path in arguments.contents]
+    photos = [in_space(sized(path, "--size", arguments.size, model.config)[1]) for path in arguments.contents]
     vgg = arguments.refining.load(model.dtype)
     styles = [encode_file(path, model, look.style_size, vgg=vgg) for path in arguments.styles]
     how: dict[str, Any] = {"transform": TRANSFORMS[look.transform], "shrinkage": look.shrinkage}

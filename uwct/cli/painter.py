@@ -14,6 +14,7 @@ from uwct.cli.sizes import check_memory
 from uwct.cli.styles import encode_file
 from uwct.networks.model import Model, backbone
 from uwct.pictures import images
+from uwct.pictures.spaces import own_space
 from uwct.pipeline import colors
 from uwct.pipeline.level import Settings
 from uwct.pipeline.parts import Region, resolve
@@ -86,7 +87,8 @@ class Painter:
         vgg = self._vgg() if wish.refine else None
         matched = moments(photo, picture.alpha) if wish.keep_colors == "matched" else None
         encode = self._encoded if matched is None else self._encode
-        styles = [encode(path, vgg is not None, matched) for path in wish.styles]
+        space = own_space(picture.icc_profile)
+        styles = [encode(path, vgg is not None, matched, space) for path in wish.styles]
         strengths = {level: alpha for level, alpha in sorted(wish.strengths.items(), reverse=True) if alpha}
         region = Region(None, styles, list(wish.styles.values()))
         if wish.painted is not None and wish.painted.any():
@@ -115,8 +117,9 @@ class Painter:
         check_memory(path.name, "--size", *shape, self.model.config)
         return images.resize(picture, shape)
 
-    def _encode(self, path: Path, refine: bool, matched: Moments | None) -> Style:
-        return encode_file(path, self.model, REST.style_size, colors=matched, vgg=self._vgg() if refine else None)
+    def _encode(self, path: Path, refine: bool, matched: Moments | None, space: bytes | None) -> Style:
+        vgg = self._vgg() if refine else None
+        return encode_file(path, self.model, REST.style_size, vgg=vgg, colors=matched, profile=space)
 
 
 def check(wish: Wish) -> None:

@@ -36,6 +36,7 @@ class Sheet(Protocol):
 
     before: str  # the size of the photo, for people, and of what becomes of it
     after: str
+    profile: bytes | None  # of its color space
 
     def mask(self, files: RegionFiles) -> Any:
         """A region's mask, resized to the photo."""
@@ -65,7 +66,7 @@ class Whole:
         picture, self._resized = sized(path, "--size", long_side, model.config)
         self._saving = saving
         self._model, self._photo = model, jnp.asarray(self._resized.rgb)
-        self.before, self.after = picture.size, self._resized.size
+        self.before, self.after, self.profile = picture.size, self._resized.size, picture.icc_profile
 
     def mask(self, files: RegionFiles) -> Any:
         return jnp.asarray(read_mask(files.mask, (self._photo.shape[0], self._photo.shape[1]), files.color))
@@ -110,7 +111,7 @@ class Windowed:
     ) -> None:
         self._model, self._picture, self._folder, self._window = model, picture, folder, window
         self._saving = saving
-        self.before, self.after = before, picture.size
+        self.before, self.after, self.profile = before, picture.size, picture.icc_profile
         self._masks = 0
 
     def mask(self, files: RegionFiles) -> Any:

@@ -1,6 +1,7 @@
 """The options that say which styles are taken, shared by the commands that stylize; and styles from files."""
 
 import dataclasses
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +14,8 @@ from uwct.cli.look import NUMBERS
 from uwct.cli.masks import read_style_mask
 from uwct.cli.sizes import sized
 from uwct.networks.model import Model
+from uwct.pictures.images import Picture
+from uwct.pictures.spaces import in_space, own_space
 from uwct.pipeline.colors import match_colors
 from uwct.pipeline.refine import with_manners
 from uwct.pipeline.style_files import is_style, load_style
@@ -65,12 +68,16 @@ class Styles:
         paths: Sequence[Path],
         model: Model,
         long_side: int,
-        colors: Moments | None = None,
         vgg: Model | None = None,
+        colors: Moments | None = None,
+        profile: bytes | None = None,
     ) -> list[Style]:
-        """The styles of files, which `paths` are of this mixture; with the colors of a photo if they are given."""
+        """The styles of files, which `paths` are of this mixture; the rest is as for `encode_file`."""
         masks = self.style_mask or [None] * len(paths)
-        return [encode_file(path, model, long_side, mask, colors, vgg) for path, mask in zip(paths, masks, strict=True)]
+        return [
+            encode_file(path, model, long_side, mask, vgg, colors, profile)
+            for path, mask in zip(paths, masks, strict=True)
+        ]
 
 
 def encode_file(
@@ -78,21 +85,25 @@ def encode_file(
     model: Model,
     long_side: int,
     mask: Path | None = None,
-    colors: Moments | None = None,
     vgg: Model | None = None,
+    colors: Moments | None = None,
+    profile: bytes | None = None,
 ) -> Style:
     """The style in a style file, or of a picture at a long side in pixels (0: its own).
 
     With `vgg` it can be refined towards. What is transparent does not count. A picture may count only where a mask is
     white, and be given the colors of a photo first, by their moments; raises ValueError where a style file is to, and
-    for a picture of which nothing counts.
+    for a picture of which nothing counts. Colors are those of the space of a photo's `profile`; style files have
+    sRGB's.
     """
     if is_style(path):
         if mask or colors is not None:
             raise ValueError(f"{path} is a style file; --style-mask and --keep-colors matched need style pictures")
+        if own_space(profile):
+            print(f"{path} is of sRGB, the photo not: give the style's picture for its true colors", file=sys.stderr)
         style = load_style(path, model)
         return style if vgg else style.replace(manners={})
-    _, picture = sized(path, "--style-size", long_side, model.config)
+    picture = read_style(path, model, long_side, profile)
     rgb, where = jnp.asarray(picture.rgb), None if picture.alpha is None else jnp.asarray(picture.alpha)
     if where is not None and not where.any():
         raise ValueError(f"{path} is transparent everywhere, so shows no style")
@@ -105,10 +116,10 @@ def encode_file(
     return with_manners(style, vgg, rgb, where) if vgg else style
 
 
-def read_style(path: Path, model: Model, long_side: int) -> np.ndarray:
-    """A style picture `[H, W, 3]` at a long side in pixels (0: its own)."""
+def read_style(path: Path, model: Model, long_side: int, profile: bytes | None = None) -> Picture:
+    """A style picture at a long side in pixels (0: its own), in the color space of a photo's profile."""
     _, picture = sized(path, "--style-size", long_side, model.config)
-    return picture.rgb
+    return in_space(picture, profile)
 
 
 def plain_style(model: Model) -> Style:

@@ -2,7 +2,8 @@
 
 import dataclasses
 import sys
-from functools import partial
+from collections.abc import Callable
+from functools import lru_cache, partial
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -22,6 +23,7 @@ from uwct.cli.sizes import check_tile, pixel_limit, sized
 from uwct.cli.styles import encode_file, plain_style, read_style
 from uwct.networks.model import Model
 from uwct.pictures import images
+from uwct.pictures.spaces import own_space
 from uwct.pipeline import compat
 from uwct.pipeline.colors import match_colors
 from uwct.pipeline.level import Settings
@@ -82,28 +84,29 @@ def main(argv: list[str] | None = None, prog: str = "stylize.py") -> None:
 
 
 def encode(
-    arguments: Arguments,
-    look: Preset,
-    model: Model,
-    vgg: Model | None,
-    paths: tuple[Path, ...],
-    colors: Moments | None = None,
-) -> Encoded | None:
-    """The styles of files; None where they depend on the photo, whose colors are then to be given."""
-    if arguments.keep_colors == "matched" and colors is None:
-        return None
-    named = [
-        (files, [encode_file(path, model, look.style_size, None, colors, vgg) for path in files.styles])
-        for files in arguments.regions.files
-    ]
-    styles = arguments.styles.encode(paths, model, look.style_size, colors, vgg)
-    if look.transform == "whiten" and not styles:
-        styles = [plain_style(model)]
-    return Encoded(styles, named)
+    arguments: Arguments, look: Preset, model: Model, vgg: Model | None, paths: tuple[Path, ...]
+) -> Callable[[Sheet], Encoded]:
+    """What gives the styles of files for a photo: in its color space, in its colors where these are to be matched."""
+
+    def read(profile: bytes | None, colors: Moments | None = None) -> Encoded:
+        named = [
+            (files, [encode_file(path, model, look.style_size, None, vgg, colors, profile) for path in files.styles])
+            for files in arguments.regions.files
+        ]
+        styles = arguments.styles.encode(paths, model, look.style_size, vgg, colors, profile)
+        if look.transform == "whiten" and not styles:
+            styles = [plain_style(model)]
+        return Encoded(styles, named)
+
+    if arguments.keep_colors == "matched":
+        return lambda sheet: read(sheet.profile, sheet.colors())
+    once = lru_cache(maxsize=2)(read)
+    once(None)  # what is wrong with them is said before any photo is read
+    return lambda sheet: once(own_space(sheet.profile))
 
 
 def paint(
-    arguments: Arguments, look: Preset, model: Model, vgg: Model | None, encoded: Encoded | None, job: Job
+    arguments: Arguments, look: Preset, model: Model, vgg: Model | None, styles: Callable[[Sheet], Encoded], job: Job
 ) -> Report:
     """Writes the stylized picture, with the content's alpha and colour profile.
 
@@ -118,9 +121,7 @@ def paint(
     with laid_out(
         model, job.content, job.output, arguments.size, tile, further, arguments.saving, vgg is not None
     ) as sheet:
-        encoded = encoded or encode(arguments, look, model, vgg, job.styles, sheet.colors())
-        assert encoded is not None
-        parts = parts_of(arguments, look, model, encoded, sheet, job)
+        parts = parts_of(arguments, look, model, styles(sheet), sheet, job)
 
         def write_step(word: str) -> After | None:
             def write(number: int, picture: object) -> None:
@@ -148,7 +149,7 @@ def parts_of(arguments: Arguments, look: Preset, model: Model, encoded: Encoded,
     rest = Region(None, encoded.styles, arguments.styles.mixtures())
     parts = resolve(model, [*regions, rest], look.levels, look.alpha).replace(visible=sheet.visible())
     if arguments.patches:
-        pattern = jnp.asarray(read_style(job.styles[0], model, look.style_size))
+        pattern = jnp.asarray(read_style(job.styles[0], model, look.style_size, sheet.profile).rgb)
         if arguments.keep_colors == "matched":
             pattern = match_colors(pattern, sheet.colors())
         parts = parts.replace(rest=parts.rest.replace(pattern=pattern))
@@ -159,11 +160,11 @@ def paint_compatibly(arguments: Arguments, look: Preset, model: Model, _: None, 
     """Writes the picture as other projects make it, cut to the content's size where it is larger."""
     assert job.content is not None
     picture, resized = sized(job.content, "--size", arguments.size, model.config)
-    painting = read_style(job.styles[0], model, arguments.look.style_size or 0)
+    painting = read_style(job.styles[0], model, arguments.look.style_size or 0, picture.icc_profile)
     convention = compat.Convention(arguments.compat or "floor", arguments.compat_divisor)
     exact = model.replace(dtype="float32")
     rgb = compat.stylize(
-        exact, jnp.asarray(resized.rgb), jnp.asarray(painting), look.levels, look.alpha[0], convention=convention
+        exact, jnp.asarray(resized.rgb), jnp.asarray(painting.rgb), look.levels, look.alpha[0], convention=convention
     )
     height, width = (min(a, b) for a, b in zip(rgb.shape, resized.rgb.shape[:2], strict=False))
     alpha = None if resized.alpha is None else resized.alpha[:height, :width]

@@ -23,6 +23,7 @@ from uwct.cli.sizes import LARGEST, MEGAPIXELS, MaxMegapixels, check_memory, che
 from uwct.cli.styles import Styles
 from uwct.networks.model import Model
 from uwct.pictures import images
+from uwct.pictures.spaces import srgb
 from uwct.pipeline.parts import Wanted, between, resolve
 from uwct.pipeline.presets import TRANSFORMS, Preset
 from uwct.pipeline.refine import refinements
@@ -160,7 +161,7 @@ def paint(arguments: Arguments, look: Preset, model: Model, vgg: Model | None, s
             )
             found, complete = watched(steps, "refining")
             texture = found()
-        images.write(path, images.Picture(np.asarray(texture)))
+        images.write(path, images.Picture(np.asarray(texture), icc_profile=srgb()))
         if not complete:
             print(f"{path} is refined in part", file=sys.stderr)
             raise KeyboardInterrupt

@@ -148,7 +148,7 @@ def paint_file(arguments: Arguments, stop: threading.Event) -> tuple[int, list[s
             print(f"{arguments.source} is HDR: its light is mapped to that of a screen", file=sys.stderr)
         if clip.transparent:
             print(f"{arguments.source} is transparent in part, which {arguments.output} will not be", file=sys.stderr)
-        painter = Painter.of(arguments, shape)
+        painter = Painter.of(arguments, shape, None)
         with clips.Writer(arguments.output, clip, shape) as writer:
             if writer.shape != shape:
                 size = "{1}x{0}".format(*writer.shape)
@@ -163,7 +163,7 @@ def paint_folder(arguments: Arguments, stop: threading.Event) -> tuple[int, list
     outputs = [path.name if path.suffix.lower() in images.SUFFIXES else f"{path.name}.png" for path in paths]
     (first_path, first), faults = next_frame(iter(paths)), []
     shape = images.fitted(first.rgb.shape[:2], arguments.size)
-    painter = Painter.of(arguments, shape)
+    painter = Painter.of(arguments, shape, first.icc_profile)
     arguments.output.mkdir(parents=True, exist_ok=True)
     images.check_folder(arguments.output)
 
@@ -229,8 +229,11 @@ class Painter:
     options: dict[str, Any]
 
     @classmethod
-    def of(cls, arguments: Arguments, shape: tuple[int, int]) -> "Painter":
-        """Of the arguments, for frames of (height, width); raises ValueError or OSError for what does not fit."""
+    def of(cls, arguments: Arguments, shape: tuple[int, int], profile: bytes | None) -> "Painter":
+        """Of the arguments, for frames of (height, width) in the color space of a profile.
+
+        Raises ValueError or OSError for what does not fit.
+        """
         look = arguments.look.resolve()
         model = arguments.networks.load(look.levels)
         check_memory(str(arguments.source), "--size", *shape, model.config)
@@ -245,7 +248,7 @@ class Painter:
             "shrinkage": look.shrinkage,
         }
         vgg = arguments.refining.load(model.dtype)
-        regions = regions_of(arguments, look, model, vgg, shape)
+        regions = regions_of(arguments, look, model, vgg, shape, profile)
         return cls(model, vgg, arguments.refining.steps, regions, arguments.keep_colors is not None, options)
 
     def paint(self, frames: Iterable[tuple[np.ndarray, Ticket]]) -> Iterator[tuple[np.ndarray, Ticket]]:
@@ -269,16 +272,16 @@ class Painter:
 
 
 def regions_of(
-    arguments: Arguments, look: Preset, model: Model, vgg: Model | None, shape: tuple[int, int]
+    arguments: Arguments, look: Preset, model: Model, vgg: Model | None, shape: tuple[int, int], profile: bytes | None
 ) -> list[Region]:
-    """What is asked of which part of frames of (height, width): masks lie over all of them."""
+    """What is asked of which part of frames of (height, width), in a color space: masks lie over all of them."""
     regions = []
     for files, factor in zip(arguments.regions.files, arguments.regions.factors, strict=True):
-        styles = [encode_file(path, model, look.style_size, vgg=vgg) for path in files.styles]
+        styles = [encode_file(path, model, look.style_size, vgg=vgg, profile=profile) for path in files.styles]
         mask = jnp.asarray(read_mask(files.mask, shape, files.color))
         alpha = [factor * alpha for alpha in look.alpha]
         regions.append(Region(mask, styles, files.weights if styles else None, alpha))
-    styles = arguments.styles.encode(arguments.styles.paths, model, look.style_size, vgg=vgg)
+    styles = arguments.styles.encode(arguments.styles.paths, model, look.style_size, vgg, profile=profile)
     if look.transform == "whiten" and not styles:
         styles = [plain_style(model)]
     return [*regions, Region(None, styles, arguments.styles.mixtures())]

@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from uwct.pictures.images import Picture
+from uwct.pictures.spaces import in_space, srgb
 
 GAP = 8  # pixels between cells
 FONT_SIZE = 14
@@ -22,8 +23,8 @@ def contact_sheet(
 ) -> Picture:
     """Lays pictures out in cells of `cell` pixels a side; None leaves a cell empty.
 
-    Each picture is reduced to fit its cell and centred in it. Labels too long for their cell are cut. Raises
-    ValueError when the labels are not as many as the rows and columns.
+    Each picture is reduced to fit its cell and centred in it, in sRGB, whose profile the sheet carries. Labels too long
+    for their cell are cut. Raises ValueError when the labels are not as many as the rows and columns.
     """
     columns = len(column_labels)
     if len(row_labels) != len(rows) or any(len(row) != columns for row in rows):
@@ -39,11 +40,12 @@ def contact_sheet(
         pen.text((GAP, top), _cut(label, columns * (cell + GAP) - GAP, font), "black", font)
         for j, picture in enumerate(row):
             if picture is not None:
-                image = Image.fromarray(np.round(np.clip(picture.rgb, 0, 1) * 255).astype(np.uint8))
+                rgb = in_space(picture).rgb
+                image = Image.fromarray(np.round(np.clip(rgb, 0, 1) * 255).astype(np.uint8))
                 image.thumbnail((cell, cell), Image.Resampling.LANCZOS)
                 left = GAP + j * (cell + GAP) + (cell - image.width) // 2
                 sheet.paste(image, (left, top + line + (cell - image.height) // 2))
-    return Picture(np.asarray(sheet, np.float32) / 255)
+    return Picture(np.asarray(sheet, np.float32) / 255, icc_profile=srgb())
 
 
 def _cut(label: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
