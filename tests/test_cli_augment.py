@@ -4,6 +4,7 @@ import json
 import shlex
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -12,7 +13,11 @@ from PIL import Image
 
 import uwct
 from uwct.cli import augment, style
+from uwct.cli.styles import encode_file
 from uwct.pictures import images
+from uwct.pipeline import style_pool
+from uwct.pipeline.style_files import load_style
+from uwct.pipeline.style_pool import StylePool
 
 
 @pytest.fixture
@@ -62,15 +67,45 @@ def test_one_each_keeps_its_name_so_that_annotations_still_fit(data):
 def test_a_style_that_cannot_be_read_is_passed_over_and_named(data, capsys):
     Path("styles/bad.png").write_bytes(b"no picture")
     with pytest.raises(SystemExit) as stop:
-        run("in out")
+        run("in out --per-image 4")
     assert stop.value.code == 1
-    assert "styles/bad.png is not a picture" in capsys.readouterr().err
-    assert len(files("out")) == 4
+    assert capsys.readouterr().err.count("styles/bad.png is not a picture") == 1
+    assert len(files("out")) == 16
     for path in Path("styles").iterdir():
         path.write_bytes(b"no picture")
     with pytest.raises(SystemExit) as stop:
         run("in none")
     assert stop.value.code == 2
+
+
+def test_styles_are_encoded_once_and_kept_on_disk(data, monkeypatch):
+    encoded = []
+    real = augment.encode_file
+    monkeypatch.setattr(augment, "encode_file", lambda path, *rest: encoded.append(path.name) or real(path, *rest))
+    run("in out --per-image 4")
+    run("in again --per-image 4 --style-store out.styles --shard 0/2")
+    run("in again --per-image 4 --style-store out.styles --shard 1/2")
+    assert sorted(encoded) == ["a.png", "b.png"]
+    assert files("again") == files("out")
+    assert len(list(Path("out.styles").rglob("*.safetensors"))) == 2
+    run("in small --per-image 4 --style-store out.styles --style-size 16")  # another style
+    assert sorted(encoded) == ["a.png", "a.png", "b.png", "b.png"]
+    Image.fromarray(np.uint8(255 * picture(30, 30, 9))).save("styles/a.png")
+    run("in new --per-image 4 --style-store out.styles")
+    assert encoded[4:] == ["a.png"]
+    assert files("new") != files("out")
+
+
+def test_a_pool_holds_a_few_styles_in_memory(data, tiny_model, monkeypatch):
+    monkeypatch.setattr(style_pool, "IN_MEMORY", 1)
+    read = []
+    monkeypatch.setattr(style_pool, "load_style", lambda *of: read.append(of[0].name) or load_style(*of))
+    paths = [Path("styles/a.png"), Path("styles/b.png")]
+    pool = StylePool(paths, tiny_model, lambda path: encode_file(path, tiny_model, 0), Path("kept"), Path("styles"))
+    first = [pool[i] for i in (0, 1, 0, 0, 1)]
+    assert read == ["a.png.safetensors", "b.png.safetensors"]
+    for one, other in ((0, 2), (1, 4)):
+        jax.tree.map(np.testing.assert_array_equal, first[one], first[other])
 
 
 def test_style_files_and_pictures_are_styles_together(data):

@@ -25,9 +25,11 @@ from uwct.files import append_line, files_in, read_lines
 from uwct.networks.model import Model
 from uwct.networks.vgg import check_level
 from uwct.pictures import images
-from uwct.pipeline.augment import Draw, augment, draw
+from uwct.pipeline.augment import Draw, as_drawn, draw
+from uwct.pipeline.level import Settings
 from uwct.pipeline.presets import TRANSFORMS
 from uwct.pipeline.style_files import is_style
+from uwct.pipeline.style_pool import StylePool
 from uwct.pipeline.styles import Style, stack_styles
 
 HELP = """Make a data set of pictures in random styles, for training other networks.
@@ -56,7 +58,7 @@ class Arguments:
     """The folder to write to, which is made if need be; it gets the same subfolders."""
     networks: Annotated[Networks, tyro.conf.arg(name="")]
     styles: Path
-    """The folder of style pictures and style files. All are held in memory: 0.3 MiB each with small, 2.3 with vgg16."""
+    """The folder of style pictures and style files, as many as there are."""
     per_image: int = 1
     """How many stylized pictures to make of each; a single one keeps the picture's name."""
     mixed: int = 1
@@ -73,6 +75,9 @@ class Arguments:
     """Long side of the results in pixels; 0 keeps each picture's size. Each new size is compiled for."""
     style_size: int = 512
     """Long side in pixels to which the styles are resized; 0 keeps them as they are."""
+    style_store: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
+    """Where styles are kept as style files once they were drawn: 0.3 MiB each with small, 2.3 with vgg16. By default
+    beside OUT, as OUT.styles. All shards, and further runs, may have one."""
     seed: int = 0
     """The seed of all that is drawn."""
     shard: Annotated[str, tyro.conf.arg(metavar="I/N")] = "0/1"
@@ -149,12 +154,15 @@ def run(arguments: Arguments, tasks: list[Task], manifest: Path) -> list[str]:
     """Does what is not done yet; returns what was wrong with pictures that were passed over."""
     paths = style_files(arguments.styles)
     how = said(arguments, paths)
-    check_same(arguments.output, how)
+    output = arguments.output.resolve()
+    check_same(output, how)
     missing = [task for task in tasks if not all(path.exists() for path in task.outputs)]
     if not missing:
         return []
     model = arguments.networks.load(arguments.levels)
-    paths, styles, failures = encoded(paths, model, arguments.style_size)
+    store = (arguments.style_store or output.with_name(f"{output.name}.styles")) / f"size{arguments.style_size}"
+    pool = StylePool(paths, model, lambda path: encode_file(path, model, arguments.style_size), store, arguments.styles)
+    styles, failures = Styles(pool), list[str]()
     how["versions"] = versions()
     for task in tqdm(missing, unit="picture"):
         try:
@@ -169,25 +177,38 @@ def run(arguments: Arguments, tasks: list[Task], manifest: Path) -> list[str]:
                 images.write(path, dataclasses.replace(picture, rgb=rgb))
         except FAULTS as fault:
             failures.append(f"{task.source}: {sentence(fault)}")
-    return failures
+    return [*map(sentence, styles.faults.values()), *failures]
 
 
-def encoded(paths: list[Path], model: Model, long_side: int) -> tuple[list[Path], Style, list[str]]:
-    """The styles that can be read: their files, the stack of them, and what was wrong with others.
+class Styles:
+    """The styles of a pool that can be read, and what is wrong with the others, as far as they were asked for."""
 
-    Raises what is wrong with the last if none can.
-    """
-    read, styles, failures = [], [], []
-    for path in tqdm(paths, unit="style", leave=False):
-        try:
-            styles.append(encode_file(path, model, long_side))
-            read.append(path)
-        except FAULTS as fault:
-            failures.append(sentence(fault))
-            last = fault
-    if not styles:
-        raise last
-    return read, stack_styles(styles), failures
+    def __init__(self, pool: StylePool) -> None:
+        """Raises what is wrong with the last style when none can be read."""
+        self.pool = pool
+        self.faults: dict[int, BaseException] = {}  # by the style's index
+        self.readable(0)
+
+    def readable(self, index: int) -> int:
+        """The index of a style, or of the next that can be read: the same whoever asks."""
+        for step in range(len(self.pool)):
+            following = (index + step) % len(self.pool)
+            if following in self.faults:
+                continue
+            try:
+                self.pool[following]
+            except FAULTS as fault:
+                self.faults[following] = fault
+            else:
+                return following
+        raise list(self.faults.values())[-1]
+
+    def draw(self, key: Array, arguments: Arguments) -> tuple[Draw, list[Style]]:
+        """What is drawn for the outputs of a picture; and for each number of the mixture the stack of their styles."""
+        drawn = draw(key, arguments.per_image, len(self.pool), arguments.alpha, arguments.mixed)
+        drawn = jax.tree.map(np.asarray, drawn)
+        drawn = drawn._replace(styles=np.vectorize(self.readable)(drawn.styles))
+        return drawn, [stack_styles([self.pool[index] for index in column]) for column in drawn.styles.T]
 
 
 def said(arguments: Arguments, styles: list[Path]) -> dict[str, Any]:
@@ -224,20 +245,16 @@ def style_files(folder: Path) -> list[Path]:
     return sorted(found)
 
 
-def paint(arguments: Arguments, task: Task, model: Model, styles: Style) -> tuple[images.Picture, Draw, np.ndarray]:
+def paint(arguments: Arguments, task: Task, model: Model, styles: Styles) -> tuple[images.Picture, Draw, np.ndarray]:
     """A picture, what was drawn for each of its outputs, and the outputs `[N, H, W, 3]`."""
     _, picture = sized(task.source, "--size", arguments.size, model.config)
     height, width = picture.rgb.shape[:2]
     check_memory(str(task.source), "--size", height * len(task.outputs), width, model.config)
-    key = picture_key(arguments.seed, task.source.relative_to(arguments.source))
+    drawn, chosen = styles.draw(picture_key(arguments.seed, task.source.relative_to(arguments.source)), arguments)
     batch = jnp.broadcast_to(jnp.asarray(picture.rgb), (len(task.outputs), *picture.rgb.shape))
-    levels, transform = sorted(arguments.levels, reverse=True), TRANSFORMS[arguments.transform]
-    results = augment(
-        key, model, batch, styles, arguments.alpha, levels,
-        mixed=arguments.mixed, transform=transform, shrinkage=arguments.shrinkage,
-    )  # fmt: skip
-    drawn = draw(key, len(batch), len(jax.tree.leaves(styles)[0]), arguments.alpha, arguments.mixed)
-    return picture, jax.tree.map(np.asarray, drawn), np.asarray(results)
+    levels = tuple(sorted(arguments.levels, reverse=True))
+    settings = Settings(levels, arguments.shrinkage, TRANSFORMS[arguments.transform])
+    return picture, drawn, np.asarray(as_drawn(model, batch, chosen, drawn, settings))
 
 
 def picture_key(seed: int, name: Path) -> Array:

@@ -64,10 +64,14 @@ def augment(
     stack = styles if isinstance(styles, Style) else stack_styles(styles)
     drawn = draw(key, len(pictures), len(jax.tree.leaves(stack)[0]), alpha, mixed)
     chosen = [jax.tree.map(lambda part, i=i: part[drawn.styles[:, i]], stack) for i in range(mixed)]
-    every = (jnp.broadcast_to(x, (len(levels), *x.shape)) for x in (drawn.weights, drawn.strengths))
-    settings = Settings(tuple(levels), shrinkage, transform)
-    picture = painted(model, jnp.asarray(pictures, jnp.float32), Parts([], [], Part(chosen, *every)), settings)
-    return jnp.clip(picture, 0, 1)
+    return as_drawn(model, pictures, chosen, drawn, Settings(tuple(levels), shrinkage, transform))
+
+
+def as_drawn(model: Model, pictures: Array, chosen: list[Style], drawn: Draw, settings: Settings) -> Array:
+    """Pictures `[N, H, W, 3]` in the styles that were drawn: for each number of the mixture, a stack of N of them."""
+    every = (jnp.broadcast_to(x, (len(settings.levels), *x.shape)) for x in (drawn.weights, drawn.strengths))
+    parts = Parts([], [], Part(chosen, *every))
+    return jnp.clip(painted(model, jnp.asarray(pictures, jnp.float32), parts, settings), 0, 1)
 
 
 def draw(key: Array, pictures: int, styles: int, alpha: tuple[float, float], mixed: int = 1) -> Draw:
