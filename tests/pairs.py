@@ -22,6 +22,7 @@ OPTIONS = {
     "`--transform adain`": {"--transform": ["adain"]},
     "`--transform whiten`": {"--transform": ["whiten"]},
     "`--patches`": {"--patches": []},
+    "`--photo`": {"--photo": []},
     "`--refine`": {"--refine-steps": ["2"]},
     "`--steps`": {"--steps": []},
     "transparency": {"--content": ["cutout.png"]},

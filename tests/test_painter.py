@@ -98,3 +98,12 @@ def test_a_photo_too_large_for_memory_is_refused(painter, monkeypatch):
     monkeypatch.setattr("uwct.cli.sizes.free_memory", lambda: 1000)
     with pytest.raises(ValueError, match=r"photo\.jpg at 33x21 pixels needs about .* --size"):
         painter.paint(Wish(PHOTO, {STYLE: 1}, {1: 1}))
+
+
+def test_a_photograph_stays_one(painter, tiny_model):
+    wish = Wish(PHOTO, {STYLE: 1}, {2: 0.5, 1: 0.6}, photographic=True)
+    found = painter.paint(wish).rgb
+    photo, style = painter.fitted(PHOTO).rgb, encode_file(STYLE, tiny_model, 512)
+    how = {"transform": uwct.monge, "shrinkage": 0.3}
+    expected = uwct.stylize_photo(tiny_model, jnp.asarray(photo), style, (2, 1), (0.5, 0.6), **how)
+    np.testing.assert_allclose(found, expected, atol=2e-3)

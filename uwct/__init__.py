@@ -5,6 +5,7 @@ from uwct.pipeline.augment import augment
 from uwct.pipeline.colors import keep_chroma, match_colors
 from uwct.pipeline.frames import stylize_frames
 from uwct.pipeline.parts import Region, between
+from uwct.pipeline.photo import stylize_photo
 from uwct.pipeline.refine import refine, with_manners
 from uwct.pipeline.style_files import load_style, save_style
 from uwct.pipeline.styles import encode_style, mix_styles
@@ -33,6 +34,7 @@ __all__ = [
     "save_style",
     "stylize",
     "stylize_frames",
+    "stylize_photo",
     "synthesize",
     "wct",
     "whiten",

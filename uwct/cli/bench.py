@@ -19,6 +19,7 @@ from uwct.networks.model import Model
 from uwct.pictures import images
 from uwct.pictures.images import Picture
 from uwct.pictures.spaces import in_space
+from uwct.pipeline.photo import color_maps, mapped, reduced
 from uwct.pipeline.presets import TRANSFORMS, Preset
 from uwct.pipeline.refine import refine
 from uwct.pipeline.styles import Style
@@ -57,12 +58,14 @@ class Result:
 
 
 class Bench:
-    """What pairs are tried on: a model, the judges, two long sides in pixels, and whether results are refined.
+    """What pairs are tried on: a model, the judges, two long sides in pixels, and what becomes of painted pictures.
 
-    Results and styles are judged at `size` (0: their own), and kept at `cell`, for a contact sheet.
+    `photographic` leaves them photographs. Results and styles are judged at `size` (0: their own), and kept at `cell`,
+    for a contact sheet.
     """
 
-    def __init__(self, model: Model, size: int, cell: int, refining: Refining) -> None:
+    def __init__(self, model: Model, size: int, cell: int, refining: Refining, photographic: bool = False) -> None:
+        self._photographic = photographic
         self._model, self._size, self._cell = model, size, cell
         self._steps, self._vgg = refining.steps, refining.load(model.dtype)
         self._judges = [load_judge(name) for name in JUDGES]
@@ -105,10 +108,13 @@ class Bench:
         """The stylized photo, clipped, and the seconds that it took."""
         start = time.perf_counter()
         how, transform = (look.levels, look.alpha), TRANSFORMS[look.transform]
-        content = jnp.asarray(photo.rgb)
+        whole = jnp.asarray(photo.rgb)
+        content = reduced(whole) if self._photographic else whole
         rgb = stylize(self._model, content, style, *how, transform=transform, shrinkage=look.shrinkage)
         if self._vgg:
             rgb = refine(self._model, self._vgg, rgb, content, style, *how, steps=self._steps)
+        if self._photographic:
+            rgb = mapped(whole, color_maps(content, rgb))
         picture = Picture(np.clip(np.asarray(rgb), 0, 1))
         return picture, time.perf_counter() - start
 

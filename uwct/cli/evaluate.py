@@ -110,7 +110,8 @@ def evaluate(arguments: Arguments) -> list[str]:
     if not arguments.curve:
         taken = [path for found in others.values() for path in found.values()]
         check_sheet(arguments, [*contents, *styles, *taken], pairs, len(others))
-    bench = Bench(arguments.networks.load(look.levels), arguments.size, arguments.cell, arguments.refining)
+    model = arguments.networks.load(look.levels)
+    bench = Bench(model, arguments.size, arguments.cell, arguments.refining, arguments.look.photo)
     if arguments.curve:
         return [*unread.values(), *print_curve(bench, pairs, looks, others)]
     return [*unread.values(), *print_pairs(arguments, bench, pairs, look, others)]

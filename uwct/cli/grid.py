@@ -23,6 +23,7 @@ from uwct.pictures.contact_sheet import contact_sheet, sheet_shape
 from uwct.pictures.images import Picture
 from uwct.pictures.spaces import in_space
 from uwct.pipeline.parts import corner_shares
+from uwct.pipeline.photo import color_maps, mapped, reduced
 from uwct.pipeline.presets import TRANSFORMS
 from uwct.pipeline.refine import refine
 from uwct.pipeline.styles import Style
@@ -107,11 +108,14 @@ def draw(arguments: Arguments) -> None:
         def paint(
             photo: Picture, styles: list[Style], levels: Sequence[int], alpha: Numbers, weights: Numbers
         ) -> Picture:
-            content = jnp.asarray(photo.rgb)
+            whole = jnp.asarray(photo.rgb)
+            content = reduced(whole) if arguments.look.photo else whole
             rgb = stylize(model, content, styles, levels, alpha, weights=weights, **how)
             if vgg:
                 steps = arguments.refining.steps
                 rgb = refine(model, vgg, rgb, content, styles, levels, alpha, weights=weights, steps=steps)
+            if arguments.look.photo:
+                rgb = mapped(whole, color_maps(content, rgb))
             bar.update()
             return Picture(np.asarray(rgb))
 

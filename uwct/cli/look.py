@@ -7,7 +7,7 @@ import tyro
 
 from uwct.cli.sizes import check_size
 from uwct.networks.vgg import check_level
-from uwct.pipeline.presets import PRESETS, Preset
+from uwct.pipeline.presets import PHOTO, PRESETS, Preset
 
 NUMBERS = "NUMBER [NUMBER ...]"
 PRESETS_OWN = "(default: the preset's)"
@@ -17,10 +17,17 @@ PRESETS_OWN = "(default: the preset's)"
 class Look:
     """A preset, and what replaces its settings; the words under each field are its help."""
 
-    preset: Literal["photo", "paint", "texture", "shallow", "deep", "colors"] = "paint"
-    """Settings that go well together: "paint" for strokes and colors; "photo" keeps the photo's details; "texture"
-    lets the style take over; "shallow" changes colors and fine texture only; "colors" colors only; "deep" large
-    patterns only. Each of the following options replaces one setting of the preset."""
+    photo: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Give the photo the style's light and colors, but no strokes: it stays a photograph, with all its details. Best
+    with another photo as the style. A small copy is painted, and the photo's own pixels take its colors on."""
+    preset: Annotated[
+        Literal["paint", "gentle", "texture", "shallow", "deep", "colors"] | None,
+        tyro.conf.arg(metavar="{paint,gentle,texture,shallow,deep,colors}", help_behavior_hint="(default: paint)"),
+    ] = None
+    """Settings that go well together: "paint" for strokes and colors; "gentle" keeps more of the photo's details;
+    "texture" lets the style take over; "shallow" changes colors and fine texture only; "colors" colors only; "deep"
+    large patterns only. With --photo it has settings of its own unless a preset is named. Each of the following options
+    replaces one setting of the preset."""
     levels: Annotated[
         tuple[int, ...] | None, tyro.conf.arg(metavar="LEVEL [LEVEL ...]", help_behavior_hint=PRESETS_OWN)
     ] = None
@@ -43,9 +50,13 @@ class Look:
     """From 0 to 1: how much faint variation in the photo is kept from being blown up to the style's full strength;
     0 is the paper's method, more keeps skies and skin plain."""
 
+    @property
+    def _preset(self) -> Preset:
+        return PHOTO if self.photo and self.preset is None else PRESETS[self.preset or "paint"]
+
     def resolve(self) -> Preset:
         """The preset with the replacements, its levels from deep to shallow; raises ValueError for bad ones."""
-        preset = PRESETS[self.preset]
+        preset = self._preset
         levels = preset.levels if self.levels is None else self.levels
         if not levels or len(set(levels)) != len(levels):
             raise ValueError(f"--levels must name levels, each once, not {list(levels)}")
@@ -62,7 +73,7 @@ class Look:
 
     def _alphas(self, levels: tuple[int, ...]) -> tuple[float, ...]:
         """One alpha a level: as given, or the preset's; levels that it lacks take that of its deepest."""
-        preset = PRESETS[self.preset]
+        preset = self._preset
         if self.alpha is None:
             strengths = dict(zip(preset.levels, preset.alpha, strict=True))
             return tuple(strengths.get(level, preset.alpha[0]) for level in levels)

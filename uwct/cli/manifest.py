@@ -66,7 +66,8 @@ def how(arguments: Any, others: Iterable[Path]) -> dict[str, Any]:
     for group in ("styles", "regions", "networks"):
         options |= options.get(group, {})
     options = {name: value for name, value in options.items() if name not in _LEFT_OUT}
-    options |= dataclasses.asdict(arguments.look.resolve()) | {"dtype": dtype_for(arguments.networks.dtype)}
+    options |= dataclasses.asdict(arguments.look.resolve()) | {"photo": arguments.look.photo}
+    options |= {"dtype": dtype_for(arguments.networks.dtype)}
     files = {path.name: sha256(path) for path in (models.find_file(arguments.networks.model), *others)}
     return {"options": options, "files": files, "versions": versions()}
 

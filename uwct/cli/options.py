@@ -115,6 +115,7 @@ class Arguments:
             "--region": self.regions.region,
             "--style-mask": self.styles.style_mask,
             "--keep-colors": self.keep_colors,
+            "--photo": self.look.photo,
             "--patches": self.patches,
             "--refine": self.refining.steps,
             "--steps": self.steps,

@@ -14,7 +14,7 @@ from uwct.cli.errors import FAULTS, sentence
 from uwct.cli.painter import KeepColors, Painter, Wish
 from uwct.cli.refining import EVERY
 from uwct.pictures import images
-from uwct.pipeline.presets import PRESETS
+from uwct.pipeline.presets import PHOTO, PRESETS, Preset
 
 MIXED = 4  # styles at once
 THUMBNAIL, PREVIEW = 240, 640  # long sides in pixels, of styles in the gallery, and of the photo that is painted over
@@ -34,7 +34,7 @@ LEVELS = {
     1: "Colors",
 }
 MANNERS = {
-    "photo": "Photo: details stay",
+    "gentle": "Gentle: details stay",
     "paint": "Paint: strokes and colors",
     "texture": "Texture: the style takes over",
     "shallow": "Shallow: colors and fine texture",
@@ -57,9 +57,12 @@ def build(painter: Painter, styles: list[Path], cache: Path) -> gr.Blocks:
     levels = [level for level in LEVELS if level in painter.model.levels]
     manners = [(MANNERS[name], name) for name, preset in PRESETS.items() if set(preset.levels) <= set(levels)]
 
-    def strengths_of(name: str) -> list[float]:
-        strengths = dict(zip(PRESETS[name].levels, PRESETS[name].alpha, strict=True))
+    def strengths_in(preset: Preset) -> list[float]:
+        strengths = dict(zip(preset.levels, preset.alpha, strict=True))
         return [strengths.get(level, 0) for level in levels]
+
+    def strengths_of(name: str) -> list[float]:
+        return strengths_in(PRESETS[name])
 
     with gr.Blocks(title="uwct: paint a photo", analytics_enabled=False, fill_width=True) as page:
         shelf, chosen = gr.State(shelf_at_first), gr.State([])
@@ -102,6 +105,10 @@ def build(painter: Painter, styles: list[Path], cache: Path) -> gr.Blocks:
                     label="Refine (slower, finer)",
                     info="Brushwork where there were blobs, in most of a minute. Cancel keeps what is shown.",
                 )
+                photographic = gr.Checkbox(
+                    label="Stay a photograph",
+                    info="The style's light and colors, but no strokes. Best with another photo as the style.",
+                )
                 manner = gr.Radio(manners, value="paint", label="Manner")
                 gr.Markdown("**Strength**, from coarse to fine: 0 leaves it out, 1 is all style")
                 with gr.Group():
@@ -133,8 +140,8 @@ def build(painter: Painter, styles: list[Path], cache: Path) -> gr.Blocks:
             return shelf, *choose(shelf, chosen, shares, path)
 
         def paint(
-            photo: str | None, chosen: list[Path], kept: str, part: str, mask: Any, refine: bool, *numbers: float,
-            progress: Any = gr.Progress(),  # noqa: B008  (so Gradio knows to give one)
+            photo: str | None, chosen: list[Path], kept: str, part: str, mask: Any, refine: bool,
+            photographic: bool, *numbers: float, progress: Any = gr.Progress(),  # noqa: B008  (so Gradio knows to give one)
         ) -> Iterator[Any]:  # fmt: skip
             try:
                 if photo is None:
@@ -147,6 +154,7 @@ def build(painter: Painter, styles: list[Path], cache: Path) -> gr.Blocks:
                     painted_over(mask),
                     part == KEEP,
                     refine,
+                    photographic,
                 )
                 name = "-".join([Path(photo).stem, *(path.stem for path in chosen)])
                 for stage in painter.stages(wish):  # between two of them it can be cancelled
@@ -165,8 +173,12 @@ def build(painter: Painter, styles: list[Path], cache: Path) -> gr.Blocks:
         gallery.select(toggle, [shelf, chosen, *shares], [chosen, gallery, *shares], show_progress="hidden")
         add.upload(add_style, [add, shelf, chosen, *shares], [shelf, chosen, gallery, *shares], show_progress="hidden")
         manner.input(strengths_of, manner, strengths, show_progress="hidden")
+        photographic.input(
+            lambda on: [*strengths_in(PHOTO if on else PRESETS["paint"]), None if on else "paint"],
+            photographic, [*strengths, manner], show_progress="hidden",
+        )  # fmt: skip
         gr.on([slider.input for slider in strengths], lambda: None, None, manner, show_progress="hidden")
-        everything = [photo, chosen, kept, part, mask, refine, *shares, *strengths]
+        everything = [photo, chosen, kept, part, mask, refine, photographic, *shares, *strengths]
         painting = go.click(paint, everything, [result, download], concurrency_limit=1, show_progress_on=result)
         stop.click(None, cancels=painting)
     return page

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from uwct.cli.masks import resized
+from uwct.cli.sheet import small_shape
 from uwct.cli.sizes import check_memory
 from uwct.cli.styles import encode_file
 from uwct.networks.model import Model, backbone
@@ -18,6 +19,7 @@ from uwct.pictures.spaces import own_space
 from uwct.pipeline import colors
 from uwct.pipeline.level import Settings
 from uwct.pipeline.parts import Region, resolve
+from uwct.pipeline.photo import color_maps, mapped
 from uwct.pipeline.presets import TRANSFORMS, Preset
 from uwct.pipeline.refine import STEPS, check_loss, refinements
 from uwct.pipeline.styles import Style
@@ -42,6 +44,7 @@ class Wish:
         the whole photo.
       keep_painted: whether the painted part is left as it is; otherwise all but that is.
       refine: whether the picture is then refined (see pipeline/refine.py).
+      photographic: whether it stays a photograph (see pipeline/photo.py).
     """
 
     photo: Path
@@ -51,6 +54,7 @@ class Wish:
     painted: np.ndarray | None = None
     keep_painted: bool = True
     refine: bool = False
+    photographic: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,9 +87,10 @@ class Painter:
         """The picture when it is painted, and then after every step of refinement, if any is wished for."""
         check(wish)
         picture = self.fitted(wish.photo)
-        photo = jnp.asarray(picture.rgb)
+        small = images.resize(picture, small_shape(picture.rgb.shape)) if wish.photographic else picture
+        photo, visible = jnp.asarray(small.rgb), None if small.alpha is None else jnp.asarray(small.alpha)
         vgg = self._vgg() if wish.refine else None
-        matched = moments(photo, picture.alpha) if wish.keep_colors == "matched" else None
+        matched = moments(photo, visible) if wish.keep_colors == "matched" else None
         encode = self._encoded if matched is None else self._encode
         space = own_space(picture.icc_profile)
         styles = [encode(path, vgg is not None, matched, space) for path in wish.styles]
@@ -95,12 +100,13 @@ class Painter:
             painted = jnp.asarray(resized(wish.painted, (photo.shape[0], photo.shape[1])))
             region = region.replace(mask=1 - painted if wish.keep_painted else painted)
         levels = tuple(strengths)
-        parts = resolve(self.model, [region], levels, tuple(strengths.values()))
-        parts = parts.replace(visible=None if picture.alpha is None else jnp.asarray(picture.alpha))
+        parts = resolve(self.model, [region], levels, tuple(strengths.values())).replace(visible=visible)
 
         def done(rgb: Any) -> images.Picture:
             rgb = finished(rgb, photo, parts)
             rgb = colors.keep_chroma(rgb, photo) if wish.keep_colors == "luminance" else rgb
+            if wish.photographic:
+                rgb = mapped(jnp.asarray(picture.rgb), color_maps(photo, rgb, visible))
             return dataclasses.replace(picture, rgb=np.asarray(rgb))
 
         rgb = painted_whole(self.model, photo, parts, Settings(levels, REST.shrinkage, TRANSFORMS[REST.transform]))

@@ -21,10 +21,11 @@ from uwct.files import hidden_prefix
 from uwct.networks.model import Model
 from uwct.pictures import images, strips
 from uwct.pictures.canvas import Canvas
-from uwct.pipeline import refine, refine_windows, whole, windows
+from uwct.pipeline import photo, refine, refine_windows, whole, windows
 from uwct.pipeline.colors import keep_chroma
 from uwct.pipeline.level import Settings, check_health
 from uwct.pipeline.parts import Parts
+from uwct.transforms.affine import Affine
 from uwct.transforms.statistics import Moments, merge, moments
 
 # Called with a level, or a number of steps, and the picture after it, in the form that the sheet has them.
@@ -62,11 +63,10 @@ class Sheet(Protocol):
 class Whole:
     """A photo in memory."""
 
-    def __init__(self, model: Model, path: Path, long_side: int, saving: Saving) -> None:
-        picture, self._resized = sized(path, "--size", long_side, model.config)
-        self._saving = saving
-        self._model, self._photo = model, jnp.asarray(self._resized.rgb)
-        self.before, self.after, self.profile = picture.size, self._resized.size, picture.icc_profile
+    def __init__(self, model: Model, picture: images.Picture, before: str, saving: Saving) -> None:
+        self._model, self._photo = model, jnp.asarray(picture.rgb)
+        self._resized, self._saving = picture, saving
+        self.before, self.after, self.profile = before, picture.size, picture.icc_profile
 
     def mask(self, files: RegionFiles) -> Any:
         return jnp.asarray(read_mask(files.mask, (self._photo.shape[0], self._photo.shape[1]), files.color))
@@ -101,6 +101,51 @@ class Whole:
         metadata = self._saving.kept(self._resized.metadata)
         result = dataclasses.replace(self._resized, rgb=np.asarray(rgb), metadata=metadata)
         images.write(path, result, self._saving.quality)
+
+
+class Photographic(Whole):
+    """A photo that is painted small, and takes the colors of that on (see pipeline/photo.py)."""
+
+    def __init__(self, model: Model, picture: images.Picture, before: str, saving: Saving) -> None:
+        super().__init__(model, images.resize(picture, small_shape(picture.rgb.shape)), before, saving)
+        self._picture, self.after = picture, picture.size
+
+    def write(self, path: Path, picture: Any, parts: Parts, *, chroma: bool = False) -> None:
+        maps = self._maps(picture, parts, chroma)
+        rgb = np.empty_like(self._picture.rgb)
+        for top, strip in photo.strips(self._picture.rgb.__getitem__, len(rgb), maps):
+            rgb[top : top + len(strip)] = strip
+        result = dataclasses.replace(self._picture, rgb=rgb, metadata=self._saving.kept(self._picture.metadata))
+        images.write(path, result, self._saving.quality)
+
+    def _maps(self, picture: Any, parts: Parts, chroma: bool) -> Affine:
+        rgb = whole.finished(picture, self._photo, parts)
+        rgb = keep_chroma(rgb, self._photo) if chroma else rgb
+        return photo.color_maps(self._photo, rgb, self.visible())
+
+
+class LargePhotographic(Photographic):
+    """The same of a photo on disk."""
+
+    def __init__(self, model: Model, large: strips.LargePicture, before: str, folder: Path, saving: Saving) -> None:
+        small = strips.resized(large, small_shape(large.rgb.shape), folder)
+        alpha = None if small.alpha is None else small.alpha.read(slice(None))[..., 0]
+        picture = images.Picture(small.rgb.read(slice(None)), alpha, large.icc_profile)
+        super().__init__(model, picture, before, saving)
+        self._large, self._folder, self.after = large, folder, large.size
+
+    def write(self, path: Path, picture: Any, parts: Parts, *, chroma: bool = False) -> None:
+        maps, (height, _, _) = self._maps(picture, parts, chroma), self._large.rgb.shape
+        rgb = Canvas.create(self._folder / "mapped.raw", self._large.rgb.shape)
+        for top, strip in photo.strips(self._large.rgb.read, height, maps):
+            rgb.write(top, 0, strip)
+        result = dataclasses.replace(self._large, rgb=rgb, metadata=self._saving.kept(self._large.metadata))
+        strips.write(path, result, self._folder, self._saving.quality)
+
+
+def small_shape(shape: Sequence[int]) -> tuple[int, int]:
+    """(height, width) of the small copy of a photo."""
+    return images.fitted((shape[0], shape[1]), min(photo.SIDE, max(shape[:2])))
 
 
 class Windowed:
@@ -193,6 +238,7 @@ def laid_out(
     further: int,
     saving: Saving,
     refining: bool = False,
+    photographic: bool = False,
 ) -> Iterator[Sheet]:
     """The photo of a file at a long side in pixels (0: its own), as --tile says; what lies on disk goes in the end.
 
@@ -200,9 +246,11 @@ def laid_out(
     the levels. Raises what `sizes.sized`, `strips.read` and `windows.stages` raise, OSError also when the disk is too
     small.
     """
-    window = window_for(content, long_side, tile, model.config, refining)
+    window = window_for(content, long_side, tile, model.config, refining, photographic)
     if not window:
-        yield Whole(model, content, long_side, saving)
+        own, picture = sized(content, "--size", long_side, model.config)
+        kind = Photographic if photographic else Whole
+        yield kind(model, picture, own.size, saving)
         return
     images.check_folder(output.parent)
     if content == images.STANDARD:
@@ -217,6 +265,9 @@ def laid_out(
             f"{output} needs {needed / 2**30:.1f} GiB on the disk meanwhile, of which {free / 2**30:.1f} are free"
         )
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=hidden_prefix(output)) as name:
-        picture = strips.read(content, Path(name), long_side)
-        tell_frames(content, picture.frames)
-        yield Windowed(model, picture, f"{found[1]}x{found[0]}", Path(name), window, saving)
+        large, before = strips.read(content, Path(name), long_side), f"{found[1]}x{found[0]}"
+        tell_frames(content, large.frames)
+        if photographic:
+            yield LargePhotographic(model, large, before, Path(name), saving)
+        else:
+            yield Windowed(model, large, before, Path(name), window, saving)

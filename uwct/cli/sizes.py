@@ -26,6 +26,9 @@ WINDOW, WINDOW_SMALL = 1024, 1536
 # and of the disk beside windows.
 REFINING_WINDOW, SMALLEST_WINDOW, REFINING, REFINING_DISK = 512, 256, 7000, 160
 
+# Pixels of a photo that is kept in memory while a small copy of it is painted.
+IN_MEMORY = 4_000_000
+
 
 def check_size(option: str, side: int) -> None:
     """Raises ValueError for a number of pixels that no picture has; 0 stands for a picture's own size."""
@@ -100,12 +103,17 @@ def check_tile(tile: str, config: ModelConfig) -> None:
         raise ValueError(f'--tile must be "auto", "off" or a number of pixels, not {tile!r}')
 
 
-def window_for(path: Path, long_side: int, tile: str, config: ModelConfig, refining: bool = False) -> int:
+def window_for(
+    path: Path, long_side: int, tile: str, config: ModelConfig, refining: bool = False, photographic: bool = False
+) -> int:
     """The side in pixels of the windows in which to do a picture, 0 to do it whole; `tile` is what --tile says."""
     if tile == "off" or (tile == "auto" and path == images.STANDARD):
         return 0
     if tile != "auto":
         return int(tile)
     height, width = images.fitted(images.upright_shape(path), long_side)
-    fits = height * width * (REFINING if refining else bytes_per_pixel(config)) <= free_memory() / 2
+    if photographic:
+        fits = height * width <= IN_MEMORY
+    else:
+        fits = height * width * (REFINING if refining else bytes_per_pixel(config)) <= free_memory() / 2
     return 0 if fits else WINDOW if max(config.blocks[0]) > 32 else WINDOW_SMALL

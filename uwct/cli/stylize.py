@@ -42,7 +42,7 @@ gentler relative of it (--transform monge, --shrinkage); --transform wct --shrin
 
 Examples:
   python stylize.py --content examples/photos/cat.jpg --style examples/styles/strokes.jpg --output out.png
-  python stylize.py --content examples/photos/cat.jpg --style examples/styles/strokes.jpg --preset photo --size 256
+  python stylize.py --content examples/photos/cat.jpg --style examples/styles/strokes.jpg --preset gentle --size 256
   python stylize.py --content examples/photos/cat.jpg --style examples/styles/strokes.jpg --levels 4 --size 256"""
 
 
@@ -119,8 +119,9 @@ def paint(
     # Patches are compared over the whole photo.
     tile = "off" if arguments.patches else arguments.tile
     with laid_out(
-        model, job.content, job.output, arguments.size, tile, further, arguments.saving, vgg is not None
-    ) as sheet:
+        model, job.content, job.output, arguments.size, tile, further, arguments.saving, vgg is not None,
+        arguments.look.photo,
+    ) as sheet:  # fmt: skip
         parts = parts_of(arguments, look, model, styles(sheet), sheet, job)
 
         def write_step(word: str) -> After | None:

@@ -92,6 +92,8 @@ class Arguments:
         look, paths = self.look.resolve(), self.styles.paths
         if not paths:
             raise ValueError("--style needs at least one picture")
+        if self.look.photo:
+            raise ValueError("--photo keeps a photo's details, and a texture has no photo")
         self.styles.check(len(look.levels))
         self.refining.check()
         check_size("--size", self.size)

@@ -53,15 +53,19 @@ def read(path: Path, folder: Path, long_side: int = 0) -> LargePicture:
         plain |= header.format == "PNG" and header.mode == "I;16"
     picture = _by_strips(path, folder) if plain else _from_memory(path, folder)
     picture = dataclasses.replace(picture, metadata=metadata, frames=frames)
-    wanted = images.fitted(picture.rgb.shape[:2], long_side)
-    if wanted == picture.rgb.shape[:2]:
+    return resized(picture, images.fitted(picture.rgb.shape[:2], long_side), folder)
+
+
+def resized(picture: LargePicture, shape: tuple[int, int], folder: Path) -> LargePicture:
+    """The picture at another (height, width), on canvases in a folder, as `images.resize` makes it."""
+    if shape == picture.rgb.shape[:2]:
         return picture
-    rgb = _resized(picture.rgb, wanted, folder / "rgb_resized.raw")
+    rgb = _resized(picture.rgb, shape, folder / "rgb_resized.raw")
     alpha = picture.alpha
     if alpha is not None:
-        products = _resized(_products(picture.rgb, alpha, folder / "products.raw"), wanted, folder / "resized.raw")
-        alpha = _resized(alpha, wanted, folder / "alpha_resized.raw")
-    for top in range(0, wanted[0], ROWS):
+        products = _resized(_products(picture.rgb, alpha, folder / "products.raw"), shape, folder / "resized.raw")
+        alpha = _resized(alpha, shape, folder / "alpha_resized.raw")
+    for top in range(0, shape[0], ROWS):
         rows = slice(top, top + ROWS)
         if alpha is None:
             rgb.write(top, 0, np.clip(rgb.read(rows), 0, 1))
@@ -140,8 +144,9 @@ def _resized(canvas: Canvas, shape: tuple[int, int], path: Path) -> Canvas:
     result = Canvas.create(path, (*shape, channels))
     scale = height / shape[0]
     margin = math.ceil(3 * max(scale, 1)) + 1  # what Lanczos's filter sees
-    for top in range(0, shape[0], ROWS):
-        bottom = min(top + ROWS, shape[0])
+    step = max(1, round(ROWS / max(scale, 1)))  # as many rows are read for
+    for top in range(0, shape[0], step):
+        bottom = min(top + step, shape[0])
         start, stop = max(0, math.floor(top * scale) - margin), min(height, math.ceil(bottom * scale) + margin)
         strip = canvas.read(slice(start, stop))
         box = (0, top * scale - start, width, bottom * scale - start)

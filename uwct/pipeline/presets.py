@@ -28,10 +28,12 @@ class Preset:
 
 
 PRESETS = {
-    "photo": Preset((3, 2, 1), (0.4, 0.5, 0.6)),
+    "gentle": Preset((3, 2, 1), (0.4, 0.5, 0.6)),
     "paint": Preset((4, 3, 2, 1), (1, 0.6, 0.4, 0.4)),
     "texture": Preset((5, 4, 3, 2, 1), (0.6, 0.8, 0.7, 0.6, 0.6)),
     "shallow": Preset((2, 1), (0.8, 0.8)),
     "deep": Preset((5, 4), (0.8, 0.8)),
     "colors": Preset((1,), (1,)),
 }
+# For photographs that stay photographs (see photo.py), chosen on pairs of photographs.
+PHOTO = Preset((3, 2, 1), (0.4, 0.5, 0.6))
