@@ -1,6 +1,7 @@
 """Two CPU devices for all tests, and a model small enough to run in milliseconds."""
 
 import os
+from importlib.util import find_spec
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +21,15 @@ jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_enable_compilation_cache", False)  # the user's own, which the commands would turn on
 settings.register_profile("uwct", deadline=None, max_examples=25, derandomize=True)
 settings.load_profile("uwct")
+
+# Test files, by the packages of extras that they import: where a system has no wheel, they are left out.
+NEEDS = {
+    "av": ("cli_video", "clips", "documents"),
+    "h5py": ("cli_convert", "cli_fetch", "fuzz", "refusals", "strangers"),
+    "playwright": ("web",),
+    "torch": ("cli_convert", "cli_fetch", "compat", "formats", "fuzz", "refusals", "strangers"),
+}
+collect_ignore = [f"test_{name}.py" for needed in NEEDS if not find_spec(needed) for name in NEEDS[needed]]
 
 
 def unmeasured(environment):
