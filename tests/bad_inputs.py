@@ -319,9 +319,10 @@ ROWS = {
             changed("style.safetensors", lambda t, m: m.update(style="[]"))),
     ],
     "Weights of other programs": [
-        Bad("text", "bad.pth is no weight file of PyTorch, Torch7 or Keras (HDF5)", PTH,
+        Bad("text", "bad.pth is no weight file of PyTorch, safetensors, Torch7 or Keras (HDF5)", PTH,
             file("bad.pth", b"hello")),
-        Bad("a pickle that would make a folder", "bad.pth is no weight file of PyTorch, Torch7 or Keras (HDF5)",
+        Bad("a pickle that would make a folder",
+            "bad.pth is no weight file of PyTorch, safetensors, Torch7 or Keras (HDF5)",
             PTH, lambda: Path("bad.pth").write_bytes(pickle.dumps(Attack()))),
         Bad("the same in a PyTorch file", "bad.pth holds more than tensors, and is not read: ...", PTH,
             lambda: torch.save({"a": Attack()}, "bad.pth")),

@@ -27,7 +27,7 @@ NEEDS = {
     "av": ("cli_video", "clips", "documents"),
     "h5py": ("cli_convert", "cli_fetch", "fuzz", "refusals", "strangers"),
     "playwright": ("web",),
-    "torch": ("cli_convert", "cli_fetch", "compat", "formats", "fuzz", "refusals", "strangers"),
+    "torch": ("cli_convert", "cli_fetch", "compat", "formats", "fuzz", "preprocessing", "refusals", "strangers"),
 }
 collect_ignore = [f"test_{name}.py" for needed in NEEDS if not find_spec(needed) for name in NEEDS[needed]]
 
