@@ -31,6 +31,10 @@ input ends a command with one sentence on stderr and exit code 2; nothing is wri
 they were. (libtiff adds lines of its own about broken TIFFs.) In a run over a folder a bad picture is passed over, its
 sentence comes at the end, and the exit code is 1.
 
+A file system that cannot do what is asked for beside writing (permissions, waiting for the disk) costs nothing. What is
+finished and cannot take its name, as on Windows while another program has the old file open, is kept beside it under
+another name, which the sentence says.
+
 Limits, all checked before anything is allocated:
 
 | what | limit |
@@ -315,9 +319,10 @@ ROWS = {
             changed("style.safetensors", lambda t, m: m.update(style="[]"))),
     ],
     "Weights of other programs": [
-        Bad("text", "bad.pth is no weight file of PyTorch, Torch7 or Keras (HDF5)", PTH,
+        Bad("text", "bad.pth is no weight file of PyTorch, safetensors, Torch7 or Keras (HDF5)", PTH,
             file("bad.pth", b"hello")),
-        Bad("a pickle that would make a folder", "bad.pth is no weight file of PyTorch, Torch7 or Keras (HDF5)",
+        Bad("a pickle that would make a folder",
+            "bad.pth is no weight file of PyTorch, safetensors, Torch7 or Keras (HDF5)",
             PTH, lambda: Path("bad.pth").write_bytes(pickle.dumps(Attack()))),
         Bad("the same in a PyTorch file", "bad.pth holds more than tensors, and is not read: ...", PTH,
             lambda: torch.save({"a": Attack()}, "bad.pth")),

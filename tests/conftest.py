@@ -4,6 +4,7 @@ import atexit
 import os
 import shutil
 import tempfile
+from importlib.util import find_spec
 
 # All processes of one run share what they compile, and leave the user's own cache alone. Before JAX, which reads it.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
@@ -29,6 +30,15 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 settings.register_profile("uwct", deadline=None, max_examples=25, derandomize=True)
 settings.load_profile("uwct")
+
+# Test files, by the packages of extras that they import: where a system has no wheel, they are left out.
+NEEDS = {
+    "av": ("cli_video", "clips", "documents"),
+    "h5py": ("cli_convert", "cli_fetch", "fuzz", "refusals", "strangers"),
+    "playwright": ("web",),
+    "torch": ("cli_convert", "cli_fetch", "compat", "formats", "fuzz", "preprocessing", "refusals", "strangers"),
+}
+collect_ignore = [f"test_{name}.py" for needed in NEEDS if not find_spec(needed) for name in NEEDS[needed]]
 
 
 def unmeasured(environment):

@@ -1,4 +1,9 @@
 import gc
+import os
+import subprocess
+import sys
+
+import pytest
 
 from uwct.cli import cache
 
@@ -6,13 +11,14 @@ from uwct.cli import cache
 def test_programs_are_forgotten_when_pictures_of_too_many_sizes_have_come_by(monkeypatch):
     forgotten = []
     monkeypatch.setattr(cache, "_shapes", set())
-    monkeypatch.setattr(cache.jax, "clear_caches", lambda: forgotten.append(True))
+    monkeypatch.setattr(cache.jax, "clear_caches", lambda: forgotten.append("in memory"))
+    monkeypatch.setattr(cache, "trim", lambda: forgotten.append("on disk"))
     for width in [*range(cache.MOST_SHAPES), 3]:
         cache.make_room((1, width))
     assert not forgotten
     cache.make_room((2, 2))
     cache.make_room((2, 2))
-    assert forgotten == [True]
+    assert forgotten == ["in memory", "on disk"]
 
 
 def test_the_users_own_flags_for_the_compiler_come_last(monkeypatch):
@@ -32,3 +38,80 @@ def test_what_is_imported_is_not_garbage(monkeypatch):
     kept = [[] for _ in range(1000)]  # what a run makes is collected as ever, also after another command in one process
     cache.start_quickly()
     assert gc.get_freeze_count() < frozen + len(kept)
+
+
+@pytest.fixture
+def programs(tmp_path, monkeypatch):
+    """Ten of 100 bytes, the first used longest ago, in the user's cache directory, beside a file of another kind."""
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    monkeypatch.setattr(cache.platformdirs, "user_cache_dir", lambda *_, **__: str(tmp_path))
+    (tmp_path / "notes.txt").write_bytes(bytes(1000))
+    os.utime(tmp_path / "notes.txt", (0, 0))
+    for i in range(10):
+        (tmp_path / f"jit_{i}-cache").write_bytes(bytes(100))
+        os.utime(tmp_path / f"jit_{i}-cache", (1000 + i, 10 - i))  # read in this order, written in the other
+    return tmp_path
+
+
+def left(folder):
+    return sorted(int(path.name[4:-6]) for path in folder.glob("*-cache"))
+
+
+def test_what_was_used_longest_ago_is_deleted_from_the_disk(programs, monkeypatch):
+    cache.trim()
+    assert left(programs) == [*range(10)]  # they fit
+    monkeypatch.setattr(cache, "MOST_BYTES", 450)
+    cache.trim()
+    assert left(programs) == [6, 7, 8, 9]
+    assert (programs / "notes.txt").exists()
+
+
+def test_a_cache_directory_of_the_users_own_is_not_trimmed(programs, monkeypatch):
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(programs))
+    monkeypatch.setattr(cache, "MOST_BYTES", 0)
+    cache.trim()
+    assert left(programs) == [*range(10)]
+
+
+def test_trimming_never_fails(programs, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(cache, "MOST_BYTES", 0)
+    monkeypatch.setattr(cache.Path, "unlink", refuse)  # as Windows does where another process reads the file
+    cache.trim()
+    assert left(programs) == [*range(10)]
+    monkeypatch.setattr(cache.platformdirs, "user_cache_dir", lambda *_, **__: str(programs / "none"))
+    cache.trim()
+
+
+COMMAND = """
+import sys
+import jax
+from uwct.cli import cache
+cache.platformdirs.user_cache_dir = lambda *_, **__: sys.argv[1]
+cache.MOST_BYTES = 60_000
+cache.start_quickly()
+for number in range(int(sys.argv[2]), int(sys.argv[2]) + 8):
+    total = jax.jit(lambda x: (number * jax.numpy.sin(x)).sum())(jax.numpy.arange(8.0))
+print(total)
+"""
+
+
+def test_processes_side_by_side_keep_the_cache_within_its_bound(tmp_path):
+    """And say nothing of it."""
+    environment = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
+    for first in (1, 101):
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", COMMAND, str(tmp_path), str(start)],
+                env=environment,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for start in (first, first + 4)
+        ]
+        assert [process.communicate(timeout=300)[1] for process in processes] == ["", ""]
+        assert [process.returncode for process in processes] == [0, 0]
+    size = sum(path.stat().st_size for path in tmp_path.glob("*-cache"))
+    assert 0 < size <= 60_000

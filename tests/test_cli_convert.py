@@ -90,7 +90,11 @@ def test_inspect_knows_our_models_and_foreign_files(files, capsys):
     for name, parts in {
         "small": ("small, not normalised", "16 16 | 32 32", "CC BY 4.0", "decoder5"),
         "vgg16": ("levels 1, 2, 3, 4, 5; width 0.5", "CC BY 4.0"),
-        "vgg19.pth": ("torchvision-vgg19", "decoders: levels none", "torchvision's VGG-19, from vgg19.pth"),
+        "vgg19.pth": (
+            "torchvision-vgg19",
+            "decoders: levels none",
+            "torchvision's VGG-19, as it seems, from vgg19.pth",
+        ),
     }.items():
         inspect.main([name])
         text = capsys.readouterr().out

@@ -65,7 +65,9 @@ def test_training_on_a_data_set_of_tensorflow_datasets(folder):
     assert test_photographs.TinyPhotographs.VERSION == "1.0.0"
 
 
-def test_distilling_writes_a_model_with_its_own_encoder_whose_decoders_train_on(folder, photographs, monkeypatch):
+def test_distilling_writes_a_model_with_its_own_encoder_whose_decoders_train_on(
+    folder, photographs, monkeypatch, capsys
+):
     narrow = ((4, 4), (4, 4), (6, 6, 6), (6, 6, 6), (6,))
     from uwct.networks.config import ModelConfig
 
@@ -77,6 +79,9 @@ def test_distilling_writes_a_model_with_its_own_encoder_whose_decoders_train_on(
     assert model.levels == (1, 2, 3, 4, 5)
     assert model.params["encoder"]["conv1_1"]["kernel"].shape == (3, 3, 3, 4)
     assert "--task distill" in training_history("small/model.safetensors")["encoder"]["command"]
+    with pytest.raises(SystemExit):  # the second stage began where the first one ended
+        train.main([*data, "--steps", "3", "--task", "distill", "--init", "tiny.safetensors", "--output", "small"])
+    assert capsys.readouterr().err.endswith(" --init tiny.safetensors --output small --output small-2\n")
     own = ["--backbone", "small/model.safetensors", "--init", "small/model.safetensors", "--levels", "2"]
     train.main([*data, *own, "--output", "more"])
     more = load("more/model.safetensors")

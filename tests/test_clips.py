@@ -1,6 +1,6 @@
 """Video files: what goes in comes out, at its time and with its sound."""
 
-import resource
+import os
 import struct
 import sys
 from contextlib import suppress
@@ -235,6 +235,7 @@ def test_nothing_stays_of_what_failed():
 def test_a_full_disk_is_one_sentence_and_leaves_nothing():
     noise = np.random.default_rng(0).integers(0, 255, (30, 96, 96, 3), np.uint8)
     write_clip("a.mkv", noise, sound=None)
+    resource = pytest.importorskip("resource", reason="a limit on the size of files stands for the disk")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
     try:
@@ -243,6 +244,26 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing():
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert [path.name for path in Path().iterdir()] == ["a.mkv"]
+
+
+def test_a_clip_that_cannot_replace_an_open_file_is_kept_beside_it(monkeypatch):
+    """As on Windows, while a player has it open."""
+    real = os.replace
+
+    def replace(source, target):
+        if os.path.basename(target) == "b.mp4":
+            raise PermissionError(13, "Permission denied", source)
+        real(source, target)
+
+    write_clip("a.mp4", FRAMES)
+    Path("b.mp4").write_text("old")
+    monkeypatch.setattr(os, "replace", replace)
+    monkeypatch.setattr("uwct.files.WAITS", ())
+    with pytest.raises(PermissionError, match=r"Permission denied; the finished file is b \(2\)\.mp4"):
+        copy("a.mp4", "b.mp4")
+    assert Path("b.mp4").read_text() == "old"
+    assert len(read_clip("b (2).mp4")[0]) == len(FRAMES)
+    assert len(list(Path().iterdir())) == 3
 
 
 def test_files_that_hold_no_video_are_refused():

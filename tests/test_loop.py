@@ -4,6 +4,7 @@ import json
 import os
 import random
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -166,6 +167,59 @@ def test_what_changed_is_named_when_a_run_is_resumed_otherwise(folder, photograp
     assert "learning_rate was 0.0001 and is 0.5" in message
     assert "photographs was 8 pictures, " in message
     assert " and is 9 pictures, " in message
+
+
+def prolonging(photographs):
+    """`train(*words)`, and the sentence that it ends with."""
+    words = ["--backbone", "tiny.safetensors", "--decoder-width", "0.75", "--levels", "2", "--data"]
+    words += [f"folder:{photographs}", "--batch", "2", "--crop", "16", "--dtype", "float32"]
+
+    def run(*more):
+        train.main([*words, *more])
+        return load(Path(more[-1], "model.safetensors")).params["decoder2"]
+
+    def refused(capsys, *more):
+        with pytest.raises(SystemExit) as end:
+            train.main([*words, *more])
+        assert end.value.code == 2
+        (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("error: "))
+        return line
+
+    return run, refused
+
+
+def test_a_finished_training_is_prolonged_as_if_it_had_never_ended(folder, photographs, capsys):
+    run, refused = prolonging(photographs)
+    run("--steps", "2", "--output", "run")
+    longer = run("--steps", "4", "--output", "run")
+    jax.tree.map(np.testing.assert_array_equal, longer, run("--steps", "4", "--output", "at once"))
+    by_epochs = run("--epochs", "2", "--output", "run")  # 8 photographs, 2 a step
+    jax.tree.map(np.testing.assert_array_equal, by_epochs, run("--steps", "8", "--output", "at once"))
+    recorded = [json.loads(line)["step"] for line in Path("run/level2/metrics.jsonl").read_text().splitlines()]
+    assert recorded == [2, 4, 8]
+    line = refused(capsys, "--steps", "3", "--output", "run")
+    assert "8 steps are taken already, more than 3; to go on as it began: " in line
+    assert line.endswith(" --steps 3 --output run --steps 8")
+
+
+def test_where_the_learning_rate_falls_the_command_is_named_that_trains_on(folder, photographs, capsys):
+    run, refused = prolonging(photographs)
+    falling = ["--schedule", "cosine", "--steps"]
+    first = run(*falling, "2", "--output", "run")
+    line = refused(capsys, *falling, "4", "--output", "run")
+    reason, _, command = line.partition("; to train on from its result: ")
+    assert reason.endswith("its learning rate falls until the last step, which was 2 and is 4")
+    assert command.endswith(" --output run --init run/model.safetensors --output run-2")
+    jax.tree.map(np.testing.assert_array_equal, load("run/model.safetensors").params["decoder2"], first)
+    train.main(shlex.split(command)[2:])
+    assert load("run-2/model.safetensors").levels == (2,)
+
+
+def test_a_shortened_warm_up_is_not_prolonged(folder, photographs, capsys):
+    """Two steps of warm-up were all that there was room for."""
+    run, refused = prolonging(photographs)
+    run("--warmup", "3", "--steps", "2", "--output", "run")
+    assert "; to train on from its result: " in refused(capsys, "--warmup", "3", "--steps", "4", "--output", "run")
 
 
 def test_the_best_and_the_last_two_checkpoints_are_kept(tmp_path, tiny_model, photographs):

@@ -2,16 +2,25 @@
 
 Contract: what is written lies under a hidden name beside its target, and on the disk, before it takes the target's
 name. Whatever happens on the way (no room, SIGKILL, a crash of the computer), the target is the old file or the whole
-new one; what is left over then is a hidden file that nothing reads. Files that grow, grow by whole lines.
+new one; what is left over then is a hidden file that nothing reads. Files that grow, grow by whole lines. What a system
+or a file system cannot do (permissions, waiting for the disk, replacing a file that is open) costs no finished file.
 """
 
+import errno
+import itertools
 import json
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+# What means that data are lost; whatever else a file system answers, it is no more than not able to.
+LOST = (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# Seconds between tries to replace a file: on Windows, virus scanners and indexers open new files for a moment.
+WAITS = (0.05, 0.1, 0.2, 0.4, 0.8)
 
 
 def hidden_prefix(path: Path) -> str:
@@ -32,10 +41,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         try:
             os.close(handle)
             yield temporary
-            temporary.chmod(0o644)
             publish(temporary, path)
         finally:
-            temporary.unlink(missing_ok=True)
+            discard(temporary)
     except OSError as error:
         raise OSError(f"{path} cannot be written: {error.strerror or error}") from None
 
@@ -47,11 +55,49 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 def publish(temporary: Path, path: Path) -> None:
-    """Gives a finished file its name, in the same folder, once it is on the disk."""
-    _sync(temporary)
+    """Gives a finished file its name, in the same folder, once it is on the disk.
+
+    Raises OSError for a disk without room, and where `path` cannot be replaced, as Windows refuses while a program has
+    it open: the finished file is then kept under another name, which the error says.
+    """
+    with if_supported():
+        temporary.chmod(0o644)
+    _sync(temporary, os.O_RDWR)  # Windows waits only for what is open for writing
+    try:
+        _replace(temporary, path)
+    except OSError as error:
+        kept = next(name for i in itertools.count(2) if not (name := path.with_stem(f"{path.stem} ({i})")).exists())
+        try:
+            os.replace(temporary, kept)
+        except OSError:
+            raise error from None
+        raise OSError(error.errno, f"{error.strerror}; the finished file is {kept.name}", str(path)) from None
+    with suppress(OSError):
+        _sync(path.parent, os.O_RDONLY)
+
+
+def _replace(temporary: Path, path: Path) -> None:
+    for seconds in WAITS:
+        with suppress(PermissionError):
+            return os.replace(temporary, path)
+        time.sleep(seconds)
     os.replace(temporary, path)
-    with suppress(OSError):  # not every file system can do this for folders
-        _sync(path.parent)
+
+
+def discard(temporary: Path) -> None:
+    """Deletes a temporary file, if it is there and can be; a hidden one that stays is no reason to fail."""
+    with suppress(OSError):
+        temporary.unlink()
+
+
+@contextmanager
+def if_supported() -> Iterator[None]:
+    """Within it the system may refuse what it is asked for; only that data are lost is raised, as OSError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in LOST:
+            raise
 
 
 def append_line(path: Path, record: dict[str, Any]) -> None:
@@ -62,7 +108,8 @@ def append_line(path: Path, record: dict[str, Any]) -> None:
         end = b"" if file.read(1) in (b"", b"\n") else b"\n"
         file.write(end + json.dumps(record).encode() + b"\n")
         file.flush()
-        os.fsync(file.fileno())
+        with if_supported():
+            os.fsync(file.fileno())
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -94,9 +141,11 @@ def files_in(folder: Path, *, recursive: bool = False, within: tuple[str, ...] =
             yield from files_in(path, recursive=True, within=(*within, real))
 
 
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _sync(path: Path, flags: int) -> None:
+    """Waits until a file or a folder is on the disk, where the file system can say so."""
+    with if_supported():
+        handle = os.open(path, flags)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

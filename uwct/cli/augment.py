@@ -215,7 +215,7 @@ def said(arguments: Arguments, styles: list[Path]) -> dict[str, Any]:
     """What a result depends on: options, and which styles there are."""
     names = ("per_image", "mixed", "levels", "transform", "shrinkage", "size", "style_size", "seed")
     options = {name: getattr(arguments, name) for name in names} | {"alpha_range": arguments.alpha}
-    listed = "\n".join(f"{path.relative_to(arguments.styles)} {path.stat().st_size}" for path in styles)
+    listed = "\n".join(f"{path.relative_to(arguments.styles).as_posix()} {path.stat().st_size}" for path in styles)
     digest = hashlib.sha256(listed.encode(errors="surrogateescape")).hexdigest()[:16]
     return options | dataclasses.asdict(arguments.networks) | {"style_files": digest}
 

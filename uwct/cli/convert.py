@@ -3,7 +3,8 @@
 import dataclasses
 import datetime
 import json
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,8 @@ import numpy as np
 import tyro
 
 from uwct.cli.errors import one_sentence
-from uwct.convert.collection import assemble, normalise_model, open_sources, provenance
+from uwct.convert.collection import Source, assemble, normalise_model, open_sources, provenance
+from uwct.convert.layouts import ORIGINS, Trained, family_name
 from uwct.networks.model import Model, load, save
 from uwct.pictures import images
 from uwct.training import data
@@ -19,10 +21,11 @@ from uwct.training.photographs import open_source
 
 HELP = """Convert weights that other programs wrote into a model file for --model.
 
-What a file holds is found out from its content: VGG-19 and VGG-16 of torchvision (.pth) and Keras (.h5, .weights.h5),
-the normalised VGG and the decoders of WCT and AdaIN projects (.pth, Torch7's .t7), and Collaborative Distillation's
-small encoders and decoders (.pth). Several files, or a folder of them, become one model. Nothing in a file is executed;
-a file in which tensors are missing, too many, misshapen or not finite is refused, with all of them named.
+What a file holds is found out from its content: VGG-19 and VGG-16 of torchvision, timm and Caffe (.pth, .safetensors)
+and Keras (.h5, .weights.h5), the normalised VGG and the decoders of WCT and AdaIN projects (.pth, Torch7's .t7), and
+Collaborative Distillation's small encoders and decoders (.pth). Several files, or a folder of them, become one model.
+Nothing in a file is executed; a file in which tensors are missing, too many, misshapen or not finite is refused, with
+all of them named.
 
 An encoder alone can be trained decoders for (python train.py --backbone FILE); it learns better when it is normalised
 first, which changes nothing but the scale of its channels. A model needs an encoder: convert decoders together with
@@ -44,23 +47,30 @@ class Arguments:
     """The model file to write, .safetensors."""
     normalise: Annotated[str | None, tyro.conf.arg(metavar="folder:PATH")] = None
     """Scale every channel of an encoder without decoders to mean 1 over these photographs."""
+    input: Trained | None = None
+    """What a VGG takes that was trained to classify: RGB as torchvision prepares it, or, as Caffe does, BGR from 0 to
+    255 less the mean color. By default what the file is known to take or, with a line that says so, what its names
+    suggest."""
 
 
 def main(argv: list[str] | None = None, prog: str = "uwct convert") -> None:
     """Converts, as the help says."""
     arguments = tyro.cli(Arguments, args=argv, prog=prog, description=HELP)
     with one_sentence():
-        convert(arguments.sources, arguments.output, arguments.normalise)
+        convert(arguments.sources, arguments.output, arguments.normalise, arguments.input)
 
 
-def convert(sources: tuple[Path, ...], output: Path, photographs: str | None) -> None:
+def convert(sources: tuple[Path, ...], output: Path, photographs: str | None, trained: Trained | None) -> None:
     """Reads, joins, writes, and reads again what was written."""
     if not sources:
         raise ValueError("name the files to convert")
     images.check_folder(output.parent)
     if any(output.resolve() == source.resolve() for source in sources):
         raise ValueError(f"--output {output} is one of the files to convert")
-    opened = open_sources(sources)
+    opened = open_sources(sources, trained)
+    if trained and not any(network.layout.preprocessing == trained for source in opened for network in source.networks):
+        raise ValueError("--input is for a VGG that was trained to classify, and none of the files holds one")
+    tell_assumed(opened)
     model = assemble(opened)
     if photographs:
         model = normalise_model(model, sample(photographs))
@@ -73,6 +83,20 @@ def convert(sources: tuple[Path, ...], output: Path, photographs: str | None) ->
         print(f"written to {output}; decoders of levels: {', '.join(map(str, model.levels)) or 'none'}")
     else:
         print(f"written to {output}; it holds no encoder: to use it, convert it together with its encoder's file")
+
+
+def tell_assumed(sources: Sequence[Source]) -> None:
+    """Says of encoders which preprocessing was taken for theirs, where nothing tells."""
+    for source in sources:
+        for layout in (network.layout for network in source.networks if network.layout.assumed):
+            (other,) = ORIGINS.keys() - {layout.preprocessing}
+            name = family_name(layout.family)
+            print(
+                f"{source.path.name}: nothing says whether its {name} takes RGB, as torchvision's "
+                f"does, or BGR from 0 to 255, as Caffe's: it is taken for {layout.source}; if it is the other, "
+                f"uwct convert --input {other}",
+                file=sys.stderr,
+            )
 
 
 def write(model: Model, output: Path, metadata: dict[str, str]) -> None:

@@ -264,7 +264,8 @@ def laid_out(
         raise OSError(
             f"{output} needs {needed / 2**30:.1f} GiB on the disk meanwhile, of which {free / 2**30:.1f} are free"
         )
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=hidden_prefix(output)) as name:
+    folder = tempfile.TemporaryDirectory(dir=output.parent, prefix=hidden_prefix(output), ignore_cleanup_errors=True)
+    with folder as name:
         large, before = strips.read(content, Path(name), long_side), f"{found[1]}x{found[0]}"
         tell_frames(content, large.frames)
         if photographic:

@@ -1,5 +1,6 @@
 """`python train.py`, also installed as `uwct train`; what it can be asked for lies in `tasks`."""
 
+import itertools
 import shlex
 import sys
 
@@ -11,6 +12,7 @@ from uwct.cli.tasks.distill import Distill
 from uwct.cli.tasks.painters import Painters
 from uwct.cli.tasks.trial import evaluate_model
 from uwct.training import parallel
+from uwct.training.checkpoints import OtherEndError
 from uwct.training.loop import Stop, Stopped, stop_at_sigterm
 
 TASKS: dict[str, type[Decoders | Autoencoders | Distill | Painters]] = {
@@ -41,5 +43,21 @@ def perform(arguments: Arguments, stop: Stop, command: str) -> None:
         evaluate_model(arguments, stop)
         return
     task = TASKS[arguments.task](arguments, stop, command)
-    task.train()
+    try:
+        task.train()
+    except OtherEndError as error:
+        raise ValueError(f"{error}; {other_way(error, arguments, command)}") from None
     task.name_faults()
+
+
+def other_way(error: OtherEndError, arguments: Arguments, command: str) -> str:
+    """What does what was asked for, or goes on as it began, where a run cannot end at another step."""
+    folder = arguments.folder
+    fresh = next(path for i in itertools.count(2) if not (path := folder.with_name(f"{folder.name}-{i}")).exists())
+    if arguments.task == "distill":
+        return f"to begin anew: {command} --output {shlex.quote(str(fresh))}"
+    if not error.finished:
+        return f"to go on as it began: {command} --steps {error.steps}"
+    words = ["--init", str(folder / "model.safetensors"), "--output", str(fresh)]
+    words += ["--bridge-steps", "0"] if arguments.config.bridge_steps else []
+    return f"to train on from its result: {command} {shlex.join(words)}"

@@ -90,7 +90,7 @@ def users(auth: str | None) -> list[tuple[str, str]] | None:
     if auth is None:
         return None
     path = Path(auth)
-    lines = path.read_text().splitlines() if path.is_file() else [auth]
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else [auth]
     pairs = [line.partition(":") for line in lines if line.strip()]
     if not pairs or not all(name and password for name, _, password in pairs):
         raise ValueError("--auth must be USER:PASSWORD, or a file with one such pair a line")
@@ -111,7 +111,8 @@ def serve(arguments: Arguments) -> None:
     styles = images.pictures_in(arguments.styles) if arguments.styles else []
     painter = Painter(arguments.networks.load(), arguments.size)
     check_address(arguments.host, arguments.port)
-    with tempfile.TemporaryDirectory(prefix="uwct-") as cache, suppress(KeyboardInterrupt):
+    folder = tempfile.TemporaryDirectory(prefix="uwct-", ignore_cleanup_errors=True)
+    with folder as cache, suppress(KeyboardInterrupt):
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         # Gradio reads these when it is imported, and calls its own page when it starts, which no proxy can reach.
         no_proxy = f"{arguments.host},localhost,{os.environ.get('no_proxy', '')}"

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
-from uwct.convert import keras, torch7, torch_files
+from uwct.convert import keras, safetensors_files, torch7, torch_files
+from uwct.convert.layouts import PUBLISHED, Trained
 from uwct.convert.networks import Network, recognise
 from uwct.files import files_in
 from uwct.networks.config import LEVELS, Blocks, ModelConfig
@@ -19,19 +20,24 @@ from uwct.networks.normalisation import mean_activations, normalise, variances
 
 
 class Reader(Protocol):
-    """What reads a format: a module with these two."""
-
-    @property
-    def MAGIC(self) -> tuple[bytes, ...]:
-        """What its files begin with, up to 16 bytes: one of these."""
-        ...
+    """What reads a format: a module with this function."""
 
     def read(self, path: Path) -> dict[str, np.ndarray]:
         """All weights of a file, named and shaped as PyTorch has them (see `convert.networks`)."""
         ...
 
 
-READERS: tuple[Reader, ...] = (torch_files, keras, torch7)
+class Marked(Reader, Protocol):
+    """What reads a format that is known by a file's first bytes."""
+
+    @property
+    def MAGIC(self) -> tuple[bytes, ...]:
+        """What its files begin with, up to 16 bytes: one of these."""
+        ...
+
+
+READERS: tuple[Marked, ...] = (torch_files, keras, torch7)
+FORMATS = "PyTorch, safetensors, Torch7 or Keras (HDF5)"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,13 +49,14 @@ class Source:
     networks: tuple[Network, ...]
 
 
-def open_sources(paths: Sequence[Path]) -> list[Source]:
+def open_sources(paths: Sequence[Path], trained: Trained | None = None) -> list[Source]:
     """Reads files, and of folders those files that hold weights.
 
-    Raises ImportError when a format's library is not installed, FileNotFoundError, and ValueError for files of no known
-    format, with all that is wrong in them.
+    `trained` says what encoders were trained on that do not say it themselves, by a 1x1 convolution; None finds it out
+    where the file is a published one, or goes by names. Raises ImportError when a format's library is not installed,
+    FileNotFoundError, and ValueError for files of no known format, with all that is wrong in them.
     """
-    return [_open(path) for given in paths for path in _files(given)]
+    return [_open(path, trained) for given in paths for path in _files(given)]
 
 
 def _files(path: Path) -> list[Path]:
@@ -59,32 +66,37 @@ def _files(path: Path) -> list[Path]:
         return [path]
     found = sorted(file for file in files_in(path) if is_foreign(file))
     if not found:
-        raise ValueError(f"the folder {path} holds no weight files (of PyTorch, Torch7 or Keras)")
+        raise ValueError(f"the folder {path} holds no weight files of {FORMATS}")
     return found
 
 
 def is_foreign(path: Path) -> bool:
-    """Whether a file begins as the weight files of PyTorch, Torch7 or Keras do."""
-    return _reader(path) is not None
+    """Whether a file begins as the weight files of other programs do."""
+    reader = _reader(path)
+    return reader is not None and not (reader is safetensors_files and safetensors_files.is_own(path))
 
 
 def _reader(path: Path) -> Reader | None:
     with path.open("rb") as file:
         start = file.read(16)
+    if safetensors_files.begins(start):
+        return safetensors_files
     return next((reader for reader in READERS if start.startswith(reader.MAGIC)), None)
 
 
-def _open(path: Path) -> Source:
+def _open(path: Path, trained: Trained | None) -> Source:
     reader = _reader(path)
     if reader is None:
-        raise ValueError(f"{path} is no weight file of PyTorch, Torch7 or Keras (HDF5)")
+        raise ValueError(f"{path} is no weight file of {FORMATS}")
     state = reader.read(path)
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    published = (found for digits, found in PUBLISHED.items() if sha256.startswith(digits) or digits in path.name)
     try:
-        networks = recognise(state)
+        networks = recognise(state, trained or next(published, None))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    with path.open("rb") as file:
-        return Source(path, hashlib.file_digest(file, "sha256").hexdigest(), tuple(networks))
+    return Source(path, sha256, tuple(networks))
 
 
 def assemble(sources: Sequence[Source]) -> Model:
@@ -143,7 +155,7 @@ def provenance(sources: Iterable[Source]) -> dict[str, str]:
     networks = [
         {
             "network": f"{network.layout.kind}{network.layout.level}",
-            "format": network.layout.source,
+            "format": network.layout.source + (", as it seems" if network.layout.assumed else ""),
             "licence": network.layout.licence,
             "file": source.path.name,
             "sha256": source.sha256,

@@ -108,10 +108,11 @@ def download(url: str, target: Path, file: File, progress: Progress = lambda don
     folder cannot be written to.
     """
     part = target.with_name(f"{target.name}.part")
-    for path in (target, part):  # the part may be whole, where an earlier call ended before it gave it its name
-        if _is_there(path, file):
-            publish(path, target)
-            return target
+    if _is_there(target, file):
+        return target
+    if _is_there(part, file):  # an earlier call ended before it gave it its name
+        publish(part, target)
+        return target
     for left in reversed(range(TRIES)):
         try:
             _receive(url, part, file.identity.size, progress)

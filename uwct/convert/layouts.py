@@ -13,6 +13,15 @@ from typing import Literal
 from uwct.networks.config import LEVELS
 
 Layer = tuple[int, int]
+# What an encoder takes that was trained to classify: RGB, less a mean, by a deviation; or BGR in [0, 255] less a mean.
+Trained = Literal["torchvision", "caffe"]
+# Files as they are published bear the first digits of their SHA-256 in their names, which copies keep.
+PUBLISHED: dict[str, Trained] = {
+    "dcbb9e9d": "torchvision",  # VGG-19
+    "397923af": "torchvision",  # VGG-16
+    "d01eb7cb": "caffe",  # VGG-19, as jcjohnson's pytorch-vgg and neural-style-pt have it
+    "00b39a1b": "caffe",  # VGG-16
+}
 # Convolutions in each block, to the end of the network.
 DEPTHS = {"vgg19": (2, 2, 4, 4, 4), "vgg16": (2, 2, 3, 3, 3)}
 
@@ -34,6 +43,7 @@ class Layout:
       required: further layers that a file must have.
       unused: groups of further layers that a file has, each wholly or not at all.
       final_relu: whether a decoder ends with a ReLU.
+      assumed: whether the names leave it open that the preprocessing is this one.
     """
 
     source: str
@@ -42,22 +52,39 @@ class Layout:
     kind: Literal["encoder", "decoder"]
     level: int
     layers: dict[str, Layer]
-    preprocessing: Literal["", "1x1", "torchvision", "caffe"] = ""
+    preprocessing: Literal["", "1x1"] | Trained = ""
     preprocess: str = ""
     required: frozenset[str] = frozenset()
     unused: tuple[frozenset[str], ...] = ()
     final_relu: bool = False
+    assumed: bool = False
+
+    def taking(self, trained: Trained | None) -> "Layout":
+        """The same, where it is known what the encoder was trained on; those with a 1x1 convolution say it themselves.
+
+        None is not known.
+        """
+        if trained is None or self.preprocessing not in ORIGINS:
+            return self
+        source = self.source if trained == self.preprocessing else f"{ORIGINS[trained]} {family_name(self.family)}"
+        return dataclasses.replace(self, source=source, preprocessing=trained, assumed=False)
 
     @property
     def backbone(self) -> str:
         """A name for an encoder of this layout, or that this decoder belongs to."""
-        return f"{self.preprocessing if self.preprocessing in ('torchvision', 'caffe') else 'converted'}-{self.family}"
+        return f"{self.preprocessing if self.preprocessing in ORIGINS else 'converted'}-{self.family}"
 
 
+ORIGINS: dict[str, str] = {"torchvision": "torchvision's", "caffe": "Caffe's"}
 VGG = "Simonyan and Zisserman's weights, CC BY 4.0, trained on ImageNet"
 AUTHORS = "MIT (Yijun Li); the encoder is Simonyan and Zisserman's, CC BY 4.0, trained on ImageNet"
 NAMED = "that of the project that it comes from (PytorchWCT: MIT); trained on ImageNet or MS-COCO"
 DISTILLED = "MIT (Huan Wang); derived from VGG-19, trained on ImageNet and MS-COCO"
+
+
+def family_name(family: str) -> str:
+    """As people write it."""
+    return family.replace("vgg", "VGG-")
 
 
 def vgg_layers(family: str, level: int | None = None) -> list[Layer]:
@@ -90,25 +117,36 @@ def layouts() -> tuple[Layout, ...]:
 
 
 def _pretrained(
-    source: str, family: str, preprocessing: Literal["torchvision", "caffe"], names: dict[str, Layer], dense: set[str]
+    origin: str, family: str, trained: Trained, names: dict[str, Layer], *dense: set[str], assumed: bool = False
 ) -> Layout:
     """VGG as it was trained to classify, of which we use what leads to relu5_1."""
     used = {foreign: layer for foreign, layer in names.items() if layer in vgg_layers(family, LEVELS[-1])}
-    unused = (frozenset(names.keys() - used.keys()), frozenset(dense))
-    return Layout(source, VGG, family, "encoder", LEVELS[-1], used, preprocessing, unused=unused)
+    unused = (frozenset(names.keys() - used.keys()), *map(frozenset, dense))
+    source = f"{origin} {family_name(family)}"
+    return Layout(source, VGG, family, "encoder", LEVELS[-1], used, trained, unused=unused, assumed=assumed)
+
+
+def _classifiers(family: str) -> Iterator[Layout]:
+    """VGG as PyTorch's and Keras's projects have it; where names do not decide, the first is taken."""
+    places, underscored = torchvision_indices(family), {f"conv{b}_{i}": (b, i) for b, i in vgg_layers(family)}
+    named = {f"block{b}_conv{i}": (b, i) for b, i in vgg_layers(family)}
+    numbered = {f"conv2d_{i}" if i else "conv2d": layer for i, layer in enumerate(vgg_layers(family))}
+    first, second = ({f"classifier.{i}" for i in numbers} for numbers in ((0, 3, 6), (1, 4, 6)))
+    yield _pretrained("torchvision's", family, "torchvision", places, first, assumed=True)
+    yield _pretrained("Caffe's", family, "caffe", places, second, assumed=True)
+    yield _pretrained("timm's", family, "torchvision", places, {"pre_logits.fc1", "pre_logits.fc2"}, {"head.fc"})
+    yield _pretrained("Keras's", family, "caffe", named, {"fc1", "fc2", "predictions"})
+    # Numbers alone do not tell VGG-16 from the beginning of VGG-19, nor these names an encoder from a decoder: here the
+    # whole network is needed.
+    caffe = _pretrained("Caffe's", family, "caffe", underscored, {"fc6", "fc7", "fc8"}, assumed=True)
+    keras = _pretrained("Keras's", family, "caffe", numbered, {"dense", "dense_1", "dense_2"})
+    for layout in (caffe, keras):
+        yield dataclasses.replace(layout, required=layout.unused[0], unused=layout.unused[1:])
 
 
 def _encoders(family: str) -> Iterator[Layout]:
-    name = family.replace("vgg", "VGG-")
-    dense, numbered_dense = {"fc1", "fc2", "predictions"}, {"dense", "dense_1", "dense_2"}
-    named = {f"block{b}_conv{i}": (b, i) for b, i in vgg_layers(family)}
-    numbered = {f"conv2d_{i}" if i else "conv2d": layer for i, layer in enumerate(vgg_layers(family))}
-    classifier = {f"classifier.{i}" for i in (0, 3, 6)}
-    yield _pretrained(f"torchvision's {name}", family, "torchvision", torchvision_indices(family), classifier)
-    yield _pretrained(f"Keras's {name}", family, "caffe", named, dense)
-    # Numbers alone do not tell VGG-16 from the beginning of VGG-19: here the whole network is needed.
-    keras = _pretrained(f"Keras's {name}", family, "caffe", numbered, numbered_dense)
-    yield dataclasses.replace(keras, required=keras.unused[0], unused=keras.unused[1:])
+    name = family_name(family)
+    yield from _classifiers(family)
     for level in LEVELS:
         layers = vgg_layers(family, level)
         places = {foreign: layer for foreign, layer in sequential_encoder(family).items() if layer in layers}
@@ -128,7 +166,7 @@ def _encoders(family: str) -> Iterator[Layout]:
 
 
 def _decoders(family: str) -> Iterator[Layout]:
-    name = family.replace("vgg", "VGG-")
+    name = family_name(family)
     for level in LEVELS:
         layers = vgg_layers(family, level)[::-1]
 

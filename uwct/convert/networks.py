@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from uwct.convert.layouts import Layout, layouts, vgg_layers
+from uwct.convert.layouts import Layout, Trained, family_name, layouts, vgg_layers
 from uwct.networks.config import Blocks
 
 State = Mapping[str, np.ndarray]
@@ -33,8 +33,12 @@ class Network:
     params: dict[str, Any]
 
 
-def recognise(state: State) -> list[Network]:
-    """All networks in a state dict; raises ValueError unless every tensor belongs to one and all fit."""
+def recognise(state: State, trained: Trained | None = None) -> list[Network]:
+    """All networks in a state dict; raises ValueError unless every tensor belongs to one and all fit.
+
+    `trained` is what encoders were trained on that have no 1x1 convolution; where it is not known (None), their names
+    decide, as far as they can.
+    """
     groups = _grouped(state)
     _refuse_unpooling(groups)
     matches = [(layers, layout) for layers in groups.values() if (layout := _best(set(layers)))]
@@ -47,7 +51,7 @@ def recognise(state: State) -> list[Network]:
         wrong = _name_faults(layers, layout) or _shape_faults(layers, layout, state)
         faults += wrong
         if not wrong:
-            networks.append(_network(layers, layout, state))
+            networks.append(_network(layers, layout.taking(trained), state))
     if faults:
         sources = " and ".join(dict.fromkeys(layout.source for _, layout in matches))
         raise ValueError(f"it looks like {sources}, but: " + "; ".join(sorted(faults)))
@@ -55,14 +59,14 @@ def recognise(state: State) -> list[Network]:
 
 
 def _grouped(state: State) -> dict[str, Layers]:
-    """The layers by what stands before their names; containers called "features" and "seq" are looked through."""
+    """The layers by what stands before their names; containers of layers, and of modules, are looked through."""
     groups: dict[str, Layers] = {}
     for name in state:
         path, _, part = re.sub(r"preprocess_(weight|bias)$", r"preprocess.\1", name).rpartition(".")
-        group, _, layer = path.rpartition(".")
-        if re.search(r"(^|\.)classifier$", group):
-            layer = f"classifier.{layer}"
-        group = re.sub(r"(^|\.)(features|seq|classifier)$", "", group)
+        group, _, layer = re.sub(r"(^|\.)module(?=\.)", "", path).removeprefix(".").rpartition(".")
+        dense = re.search(r"(^|\.)(classifier|pre_logits|head)$", group)
+        layer = f"{dense[2]}.{layer}" if dense else layer
+        group = re.sub(r"(^|\.)(features|seq|classifier|pre_logits|head)$", "", group)
         groups.setdefault(group, {}).setdefault(layer, {})[part] = name
     return groups
 
@@ -102,7 +106,7 @@ def _by_order(state: State) -> tuple[Layers, Layout]:
             for order in (list(layers), sorted(layers, key=_natural)):
                 found = dataclasses.replace(
                     layout,
-                    source=f"{layout.family.replace('vgg', 'VGG-')} decoder with layers of its own names",
+                    source=f"{family_name(layout.family)} decoder with layers of its own names",
                     licence="unknown: that of the project that it comes from",
                     layers=dict(zip(order, layout.layers.values(), strict=True)),
                     final_relu=False,

@@ -47,6 +47,16 @@ def read_file(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     return tensors, metadata
 
 
+def names(path: Path) -> list[str]:
+    """The names of the tensors in a safetensors file; raises ValueError for any other file."""
+    _check_bounds(path)
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return list(file.keys())
+    except (SafetensorError, TypeError, OverflowError) as error:
+        raise ValueError(f"{path} is not a readable safetensors file: {error}") from None
+
+
 def _check_bounds(path: Path) -> None:
     """Raises ValueError for a safetensors file whose size or header is beyond what is read."""
     size = path.stat().st_size

@@ -5,10 +5,14 @@ pages do not add up.
 """
 
 import dataclasses
+import errno
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
+
+from uwct.files import if_supported
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,10 +33,14 @@ class Canvas:
     def create(cls, path: Path, shape: tuple[int, int, int], dtype: str = "float32") -> "Canvas":
         """A new file of zeros; raises OSError where the disk has no room for it."""
         size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+        # A disk that fills up under a mapping would end the process (SIGBUS).
+        if shutil.disk_usage(path.parent).free < size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         with path.open("wb") as file:
             file.truncate(size)
-            if hasattr(os, "posix_fallocate"):  # a disk that fills up under a mapping would end the process (SIGBUS)
-                os.posix_fallocate(file.fileno(), 0, size)
+            if hasattr(os, "posix_fallocate"):
+                with if_supported():
+                    os.posix_fallocate(file.fileno(), 0, size)
         return cls(path, shape, dtype)
 
     def read(self, rows: np.ndarray | slice, columns: np.ndarray | slice = slice(None)) -> np.ndarray:

@@ -160,7 +160,7 @@ class Writer:
         try:
             self._open(self._kind.picture)
         except BaseException:
-            self._temporary.unlink()
+            files.discard(self._temporary)
             raise
 
     def _open(self, codec: str) -> None:
@@ -220,13 +220,12 @@ class Writer:
                     for stream in [self._picture, *(stream for stream, copied in self._sound.values() if not copied)]:
                         self._container.mux(stream.encode(None))
                     self._container.close()
-                self._temporary.chmod(0o644)
                 files.publish(self._temporary, self.path)
             else:
                 with contextlib.suppress(Exception):  # whatever was wrong is on its way already
                     self._container.close()
         finally:
-            self._temporary.unlink(missing_ok=True)
+            files.discard(self._temporary)
 
 
 def check_suffix(path: Path) -> str:

@@ -1,8 +1,8 @@
 """One training run from its first step, or its last checkpoint, to its end: the loop that the command calls.
 
 Contract: killed at any moment and called again with the same arguments, a run ends with the same parameters, bit for
-bit, on the same devices. (On a GPU this needs XLA_FLAGS=--xla_gpu_deterministic_ops=true, since kernels are free to add
-in another order otherwise.)
+bit, on the same devices; called with more steps it goes on, if its learning rate does not depend on their number. (On a
+GPU this needs XLA_FLAGS=--xla_gpu_deterministic_ops=true, since kernels are free to add in another order otherwise.)
 """
 
 import dataclasses
@@ -46,6 +46,7 @@ class Run:
       save_every: steps between checkpoints, each tested first.
       test: the test, or None for none.
       styles: pictures of which each photograph comes with one, where the loss takes pairs (see `data.train_batches`).
+      further: whether it may be called with another number of steps, since nothing began from its last.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Run:
     save_every: int
     test: Test | None = None
     styles: data.Reader | None = None
+    further: bool = True
 
     def finish(self, params: Any, fixed: Any, reader: data.Reader, stop: "Stop") -> Any:
         """Trains to the end and gives the parameters of the best test or, untested, the last.
@@ -77,7 +79,7 @@ class Run:
             devices.split,
         )
         identity = dataclasses.asdict(config) | self.identity | {"processes": jax.process_count()}
-        with Checkpoints(self.folder, identity) as checkpoints:
+        with Checkpoints(self.folder, identity, further=self.further) as checkpoints:
             state = checkpoints.restore(stepping.init_state(params, config), batches, devices)
             start = int(state.step)
             shown = Recorder(

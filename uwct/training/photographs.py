@@ -35,8 +35,9 @@ class PhotographFolder:
     @property
     def identity(self) -> str:
         """The number of photographs, and a digest of their names and sizes in bytes."""
-        listing = "\n".join(f"{path.relative_to(self.folder)} {path.stat().st_size}" for path in self.paths)
-        return f"{len(self)} pictures, {hashlib.sha256(listing.encode()).hexdigest()[:12]}"
+        listing = "\n".join(f"{path.relative_to(self.folder).as_posix()} {path.stat().st_size}" for path in self.paths)
+        digest = hashlib.sha256(listing.encode(errors="surrogateescape")).hexdigest()
+        return f"{len(self)} pictures, {digest[:12]}"
 
     def __len__(self) -> int:
         return len(self.paths)

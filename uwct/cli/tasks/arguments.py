@@ -19,7 +19,8 @@ reconstruct each photograph from its features; no painting is involved.
 
 Run it again with the same arguments after an interruption and it goes on from its last checkpoint, to the very result
 that it would have had (on a GPU: if XLA_FLAGS=--xla_gpu_deterministic_ops=true is set, which makes steps slower).
-SIGTERM saves and ends it. The output folder gets model.safetensors, which gains a decoder with every level trained,
+SIGTERM saves and ends it. With more --steps a finished training goes on, where its learning rate does not fall until
+the last step. The output folder gets model.safetensors, which gains a decoder with every level trained,
 table.md, curves.png, reconstructions.png, and for every level its checkpoints, metrics.jsonl and TensorBoard's events.
 
 All local GPUs or TPU cores are used. On several hosts run the same command on each, with --cluster, or with

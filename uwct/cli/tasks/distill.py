@@ -30,10 +30,10 @@ class Distill(Task):
         exact = teacher.replace(dtype="float32")
         test = test_of(metrics_of, exact, self.test, self.arguments) if self.test else None
         params = distillation.init_student(teacher, student)
-        params = self.run("predict", loss, self.config, params, teacher, test)
+        params = self.run("predict", loss, self.config, params, teacher, test, further=False)
         params = {**params, **distillation.init_decoders(jax.random.key(self.config.seed), student)}
         config = dataclasses.replace(self.config, steps=self.arguments.judge_steps)
-        params = self.run("judge", loss, config, params, teacher, test)
+        params = self.run("judge", loss, config, params, teacher, test, further=False)
         model = distillation.finish(params, student, partial(self.sample, SAMPLE))
         history = {"encoder": self.record()}
         for level in model.levels:

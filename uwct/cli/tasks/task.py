@@ -79,10 +79,12 @@ class Task(ABC):
         fixed: Any,
         test: Test | None = None,
         styles: data.Reader | None = None,
+        *,
+        further: bool = True,
     ) -> Any:
         """One run to its end, in a folder of its own; `fixed` is what the loss is given beside parameters."""
         folder, save_every = self.arguments.folder / name, self.arguments.save_every
-        run = Run(name, folder, loss, config, self.identity, save_every, test, styles)
+        run = Run(name, folder, loss, config, self.identity, save_every, test, styles, further)
         return run.finish(params, fixed, self.reader, self.stop)
 
     def test_by(self, metrics_of: MetricsOf, model: models.Model) -> Test | None:
