@@ -18,7 +18,8 @@ from uwct.pictures.metadata import frames_of
 
 FORMATS = ("GIF", "PNG", "WEBP")
 SHORTEST, INSTEAD = 10, 100  # ms; a frame of so little is shown for so long by browsers
-_DURATION = 12  # bytes of a WebP's chunk of a frame before the three of its duration
+# Of a WebP: its header's bytes, those of a frame's chunk before the three of its duration, and the first chunk's flag.
+_HEADER, _DURATION, _HAS_ALPHA = 12, 12, 16
 
 
 class Animation:
@@ -92,13 +93,20 @@ def _plays(image: Any) -> int:
     return loop or 0
 
 
-def ending_at(length: int, webp: bytes) -> bytes:
-    """An animated WebP's bytes with its last frame shown until a time in milliseconds."""
-    places, at = [], 12
-    while at + 8 < len(webp):
-        name, size = struct.unpack_from("<4sI", webp, at)
+def mended(webp: bytes, length: int, transparent: bool) -> bytes:
+    """An animated WebP of FFmpeg's whose last frame is shown until a time in milliseconds; as it is if nothing moves.
+
+    FFmpeg guesses that time. And libwebp says that nothing is transparent if frames are opaque within the parts of the
+    picture that they fill.
+    """
+    data, places, at = bytearray(webp), [], _HEADER
+    while at + 8 < len(data):
+        name, size = struct.unpack_from("<4sI", data, at)
         places += [at + 8 + _DURATION] if name == b"ANMF" else []
         at += 8 + size + size % 2
-    *others, last = places
-    before = sum(int.from_bytes(webp[place : place + 3], "little") for place in others)
-    return webp[:last] + min(length - before, 2**24 - 1).to_bytes(3, "little") + webp[last + 3 :]
+    if places:
+        times = [int.from_bytes(data[place : place + 3], "little") for place in places]
+        last = min(length - sum(times[:-1]), 2**24 - 1)
+        data[places[-1] : places[-1] + 3] = last.to_bytes(3, "little")
+        data[_HEADER + 8] |= _HAS_ALPHA * transparent
+    return bytes(data)

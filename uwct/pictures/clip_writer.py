@@ -15,7 +15,7 @@ import numpy as np
 
 from uwct import files
 from uwct.pictures import images
-from uwct.pictures.animations import Animation, ending_at
+from uwct.pictures.animations import Animation, mended
 from uwct.pictures.clips import Clip, plain_faults, pyav
 from uwct.pictures.conversion import Time
 
@@ -202,8 +202,9 @@ class Writer:
                     for stream in (stream for stream, copied in self._sound.values() if not copied):
                         self._container.mux(stream.encode(None))
                     self._container.close()
-                if self._encoder is _WEBP:  # of which FFmpeg guesses how long the last frame is shown
-                    self._temporary.write_bytes(ending_at(self._length, self._temporary.read_bytes()))
+                if self._encoder is _WEBP:
+                    whole = mended(self._temporary.read_bytes(), self._length, self.transparent)
+                    self._temporary.write_bytes(whole)
                 self._temporary.chmod(0o644)
                 files.publish(self._temporary, self.path)
             else:
