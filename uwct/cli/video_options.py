@@ -84,6 +84,8 @@ class Arguments:
             raise ValueError(f"OUT would overwrite {source}; give another name")
         if source.is_dir() and (output.suffix.lower() in SUFFIXES or output.is_file()):
             raise ValueError(f"{source} is a folder of frames, so the output must be a folder too, not {output}")
+        if self.into_folder and output.is_file():
+            raise NotADirectoryError(f"{output} is a file, and a name without a suffix stands for a folder of frames")
         if self.resume and not self.into_folder:
             raise ValueError("--resume needs a folder as OUT")
         for given in (source, *paths, *self.others) if self.into_folder else ():
