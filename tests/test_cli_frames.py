@@ -95,6 +95,17 @@ def test_frames_that_come_later_are_added(frames, painted):
     assert contents("out") == contents("whole")
 
 
+def test_without_one_of_its_frames_a_folder_is_made_anew(frames, painted):
+    run("frames out")
+    Path("frames/1.png").unlink()
+    Path("out/1.png").unlink()
+    painted.clear()
+    run("frames out --resume")
+    assert len(painted) == 6
+    run("frames whole")
+    assert contents("out") == contents("whole")
+
+
 @pytest.mark.parametrize("what", ["an option", "a frame", "a result", "a state", "no state"])
 def test_what_was_made_otherwise_is_made_anew(frames, painted, monkeypatch, what):
     stopped_after(4, "frames out", monkeypatch)

@@ -4,6 +4,7 @@ Beside the frames lie their manifest and, in a hidden file, what the next frame 
 """
 
 import dataclasses
+import hashlib
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
@@ -23,7 +24,7 @@ from uwct.cli.video_options import Arguments
 from uwct.files import write_bytes
 from uwct.pictures import images
 
-STATE, DONE = ".frames.safetensors", "done"
+STATE, DONE, NAMES = ".frames.safetensors", "done", "names"
 
 
 class Numbered(NamedTuple):
@@ -44,6 +45,7 @@ class FrameFolder:
         images.check_folder(folder)
         self._painter, self._state = painter, folder / STATE
         self._manifest = Manifest(folder, how(arguments, arguments.others))
+        self._names = hashlib.sha256()  # of all frames so far, since one more or less changes those that follow
         if not arguments.resume:
             self._state.unlink(missing_ok=True)
 
@@ -52,13 +54,19 @@ class FrameFolder:
 
         Frames that cannot be read still are passed over, and go to `faults`; None stands for those of a clip.
         """
-        done, state = self._load()
-        found: list[str] = []
+        done, names, state = self._load()
+        found, seen = [], hashlib.sha256()
         for job in islice(jobs, done):
-            fault = None if self._manifest.finished(job) else "" if faults is None else unreadable(job.content)
-            if fault == "":
+            if self._manifest.finished(job):
+                seen.update(line(job))
+                continue
+            fault = "" if faults is None else unreadable(job.content)
+            if not fault:
                 return 0, State()
-            found += [fault] if fault else []
+            found.append(fault)
+        if seen.digest() != names:
+            return 0, State()
+        self._names = seen
         if faults is not None:
             faults.extend(found)
         return done, state
@@ -68,18 +76,25 @@ class FrameFolder:
         picture = dataclasses.replace(frame.picture, rgb=pixels[..., :3])
         images.write(frame.job.output, picture)
         self._manifest.add(frame.job)
+        self._names.update(line(frame.job))
         if state is not None:
             arrays = {f"{i:06}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
-            write_bytes(self._state, safetensors.numpy.save({**arrays, DONE: np.array([frame.number])}))
+            arrays |= {DONE: np.array([frame.number]), NAMES: np.frombuffer(self._names.digest(), np.uint8)}
+            write_bytes(self._state, safetensors.numpy.save(arrays))
 
-    def _load(self) -> tuple[int, State]:
-        """What the hidden file says; nothing is done if there is none that can be read."""
+    def _load(self) -> tuple[int, bytes, State]:
+        """What the hidden file says: how many frames are done, which, and the state after them; none without a file."""
         try:
             arrays = safetensors.numpy.load(self._state.read_bytes())
-            (done,) = arrays.pop(DONE)
-            return int(done), self._painter.state_of([arrays[name] for name in sorted(arrays)])
+            (done,), names = arrays.pop(DONE), arrays.pop(NAMES).tobytes()
+            return int(done), names, self._painter.state_of([arrays[name] for name in sorted(arrays)])
         except (OSError, SafetensorError, ValueError, KeyError):
-            return 0, State()
+            return 0, b"", State()
+
+
+def line(job: Job) -> bytes:
+    """The name of a frame, as it is counted."""
+    return f"{job.output.name}\n".encode(errors="surrogateescape")
 
 
 def unreadable(path: Path | None) -> str:
