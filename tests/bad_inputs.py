@@ -41,6 +41,7 @@ Limits, all checked before anything is allocated:
 | --- | --- |
 | pixels of a picture | 500 million (`--max-megapixels`), and what there is memory for: 48 bytes a pixel to decode |
 | formats of pictures | JPEG, PNG, GIF, BMP, PPM, WebP, TIFF, AVIF, JPEG 2000; HEIC with the extra `heic` |
+| formats of clips | what FFmpeg reads, with the extra `video`; animated GIF, PNG and WebP |
 | a PNG's text or profile | 16 MiB, decompressed |
 | standard input | 1 GiB |
 | a model or style file | 2 GiB, 1 MiB of header, 1,000 tensors of F16, F32 or F64 |

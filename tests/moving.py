@@ -5,6 +5,7 @@ from fractions import Fraction
 import av
 import numpy as np
 from conftest import picture
+from PIL import Image
 
 RATE = 12  # frames a second
 
@@ -58,3 +59,47 @@ def sound_of(path):
         packets = [packet for packet in container.demux(audio) if packet.dts is not None]
         times = [float(packet.pts * packet.time_base) for packet in packets]
         return audio.codec_context.codec.canonical_name, [bytes(packet) for packet in packets], times
+
+
+def cutout(i, height=48, width=64):
+    """A picture that is seen within a rectangle that moves, RGBA uint8."""
+    frame = np.dstack([view(4 * i, height, width), np.zeros((height, width), np.uint8)])
+    frame[8:40, 8 + 4 * i : 32 + 4 * i, 3] = 255
+    return frame
+
+
+def write_animation(path, frames, times, loop=0):
+    """An animated picture of frames RGBA, each shown for its time in ms."""
+    pictures = [Image.fromarray(frame) for frame in frames]
+    options = {"lossless": True} if str(path).endswith(".webp") else {}
+    options |= {"disposal": 2} if str(path).endswith(".gif") else {}
+    options |= {} if loop is None else {"loop": loop}
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=times, **options)
+
+
+def write_rgba(path, frames):
+    """A clip of frames RGBA: QuickTime's animation for .mov, VP9 for .webm."""
+    codec, pixels = ("qtrle", "argb") if str(path).endswith(".mov") else ("vp9", "yuva420p")
+    colors = {} if pixels == "argb" else {"dst_colorspace": "ITU709", "dst_color_range": "MPEG"}
+    with av.open(str(path), "w") as container:
+        options = {} if codec == "qtrle" else {"crf": "4", "b": "0", "auto-alt-ref": "0"}
+        stream = container.add_stream(codec, RATE, width=frames[0].shape[1], height=frames[0].shape[0], options=options)
+        stream.codec_context.pix_fmt = pixels
+        if colors:
+            stream.codec_context.colorspace = stream.codec_context.color_range = 1
+        for time, frame in enumerate(frames):
+            made = av.VideoFrame.from_ndarray(frame, "rgba").reformat(format=pixels, **colors)
+            made.pts, made.time_base = time, Fraction(1, RATE)
+            container.mux(stream.encode(made))
+        container.mux(stream.encode(None))
+
+
+def read_rgba(path):
+    """The frames of a clip, RGBA; FFmpeg's own decoder of VP9 leaves alpha out."""
+    with av.open(str(path)) as container:
+        (video,) = container.streams.video
+        decoder = av.CodecContext.create("libvpx-vp9", "r") if video.codec_context.name == "vp9" else None
+        packets = [packet for packet in container.demux(video) if packet.size]
+        found = [frame for packet in packets for frame in (decoder.decode(packet) if decoder else packet.decode())]
+        found += decoder.decode(None) if decoder else video.codec_context.decode(None)
+        return [frame.to_ndarray(format="rgba") for frame in found]

@@ -411,6 +411,8 @@ def test_what_the_photos_file_says_is_kept_unless_it_is_stripped(folder, tile):
 
 def test_of_a_clip_the_first_frame_is_taken_and_that_is_said(folder, capsys):
     frames = [Image.open("photo.jpg").rotate(90 * i) for i in range(3)]
-    frames[0].save("clip.webp", save_all=True, append_images=frames[1:])
-    run("--content", "clip.webp", "--style", "a.png", "--levels", "1", "--output", "out.png")
-    assert "clip.webp has 3 frames, of which the first is taken" in capsys.readouterr().err
+    for name in ("clip.webp", "clip.gif", "clip.png", "pages.tif"):
+        frames[0].save(name, save_all=True, append_images=frames[1:])
+        run("--content", name, "--style", "a.png", "--levels", "1", "--output", "out.png")
+        others = "" if name == "pages.tif" else "; uwct video takes them all"
+        assert capsys.readouterr().err == f"{name} has 3 frames, of which the first is taken{others}\n"

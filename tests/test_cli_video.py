@@ -18,6 +18,7 @@ from PIL import Image
 import uwct
 from uwct.cli import video
 from uwct.pictures import images
+from uwct.pictures.clip_writer import Writer
 
 WORDS = ["--style", "a.png", "--model", "tiny.safetensors", "--levels", "2", "1", "--dtype", "float32"]
 FRAMES = [view(i, 32, 48) for i in range(7)]
@@ -70,7 +71,12 @@ def test_a_frame_that_cannot_be_read_is_passed_over_and_named(folder, capsys):
         run("frames out")
     assert end.value.code == 1
     assert "error: frames/1.png is not a picture" in capsys.readouterr().err
-    assert sorted(path.name for path in Path("out").iterdir()) == ["0.png", "2.png"]
+    assert sorted(path.name for path in Path("out").iterdir()) == [
+        ".frames.safetensors",
+        "0.png",
+        "2.png",
+        "manifest.jsonl",
+    ]
 
 
 def test_what_of_a_clip_could_not_be_read_is_named(clip, capsys):
@@ -133,7 +139,7 @@ def test_a_folder_of_frames_becomes_another_in_the_order_of_their_numbers(folder
             pixels = np.dstack([pixels, np.full((32, 48), 99, np.uint8)])
         Image.fromarray(pixels).save(name)
     run("frames out/there --temporal 0.5")
-    assert {path.name for path in Path("out/there").iterdir()} == {
+    assert {path.name for path in Path("out/there").iterdir() if path.suffix == ".png"} == {
         f"{i}.bmp.png" if i == 2 else f"{i}.png" for i in range(11)
     }
     rounded = [np.float32(np.round(255 * frame)) / 255 for frame in frames]
@@ -166,15 +172,15 @@ def test_interrupting_leaves_a_file_that_plays(folder):
 
 
 def test_sigterm_stops_and_a_second_signal_ends_at_once(clip, capsys, monkeypatch):
-    write = video.clips.Writer.write
+    write = Writer.write
 
     def write_and(signals):
-        def wrapped(writer, rgb, time):
-            write(writer, rgb, time)
+        def wrapped(writer, pixels, time):
+            write(writer, pixels, time)
             for number in signals:
                 os.kill(os.getpid(), number)
 
-        monkeypatch.setattr(video.clips.Writer, "write", wrapped)
+        monkeypatch.setattr(Writer, "write", wrapped)
 
     write_and([signal.SIGTERM])
     with pytest.raises(SystemExit) as stop:
@@ -196,7 +202,7 @@ def test_sigterm_stops_and_a_second_signal_ends_at_once(clip, capsys, monkeypatc
     [
         ("none.mp4 out.mp4", "there is no video none.mp4"),
         ("photo.txt out.mp4", "photo.txt cannot be read as a video"),
-        ("clip.mp4 out.gif", "out.gif must end in one of .mp4, .m4v, .mov, .mkv, .webm"),
+        ("clip.mp4 out.avi", "out.avi must end in one of .mp4, .m4v, .mov, .mkv, .webm, .gif, .webp, or be a folder"),
         ("clip.mp4 none/out.mp4", "the output folder none does not exist"),
         ("clip.mp4 clip.mp4", "OUT would overwrite clip.mp4"),
         ("frames out.mp4", "frames is a folder of frames, so the output must be a folder too, not out.mp4"),

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from moving import RATE, read_clip, sound_of, view, write_clip
 
-from uwct.pictures.clips import Clip, Writer
+from uwct.pictures.clip_writer import Writer
+from uwct.pictures.clips import Clip
 
 FRAMES = [view(i) for i in range(9)]
 
@@ -56,6 +57,60 @@ def test_frames_that_do_not_come_evenly_keep_their_times():
     assert len(frames) == 9
     np.testing.assert_allclose(found, np.array(times) / RATE, atol=1e-3)
     np.testing.assert_allclose(sound_of("b.mp4")[2], sound_of("a.mp4")[2], atol=1e-3)
+
+
+def write_slides(path, ends, codec):
+    """A film without sound whose frames are shown until these times in seconds."""
+    options = {"bf": "0"} if codec == "h264" else {}
+    with av.open(path, "w") as container:
+        stream = container.add_stream(codec, RATE, width=64, height=48, options=options, time_base=Fraction(1, 1000))
+        starts = [0, *ends[:-1]]
+
+        def mux(packets):
+            for packet in packets:
+                packet.duration = dict(zip(starts, np.diff([0, *ends]), strict=True))[packet.pts]
+                container.mux(packet)
+
+        for start, pixels in zip(starts, FRAMES, strict=False):
+            frame = av.VideoFrame.from_ndarray(pixels, "rgb24").reformat(format="yuv420p")
+            frame.pts, frame.time_base = start, Fraction(1, 1000)
+            mux(stream.encode(frame))
+        mux(stream.encode(None))
+
+
+def slides_of(path):
+    """((start, duration) of each packet, in the order in which they are shown; the length) in seconds."""
+    with av.open(path) as container:
+        (video,) = container.streams.video
+        packets = [packet for packet in container.demux(video) if packet.size]
+        times = [(float(p.pts * p.time_base), float(p.duration * p.time_base)) for p in packets]
+        return sorted(times), container.duration / 1e6
+
+
+@pytest.mark.parametrize("target", ["b.mp4", "b.m4v", "b.mov", "b.mkv", "b.webm"])
+@pytest.mark.parametrize(("source", "codec"), [("a.mp4", "h264"), ("a.mkv", "h264"), ("a.mov", "mpeg4")])
+def test_every_frame_is_shown_as_long_as_it_was_the_last_one_too(source, codec, target):
+    write_slides(source, [100, 250, 700, 750, 3750], codec)
+    copy(source, target)
+    times, length = slides_of(target)
+    expected = [(0, 0.1), (0.1, 0.15), (0.25, 0.45), (0.7, 0.05), (0.75, 3)]
+    np.testing.assert_allclose(times, expected, atol=1.5e-3)
+    assert length == pytest.approx(3.75, abs=2e-3)
+
+
+def test_the_last_frame_of_a_film_does_not_wait_for_the_sound():
+    write_clip("whole.mp4", FRAMES)
+    with av.open("whole.mp4") as source, av.open("a.mkv", "w") as container:
+        streams = [container.add_stream_from_template(stream) for stream in source.streams]
+        for packet in source.demux():
+            if packet.dts is not None and (packet.stream.type == "audio" or packet.pts * packet.time_base < 0.4):
+                packet.stream = streams[packet.stream.index]
+                container.mux(packet)
+    copy("a.mkv", "b.mp4")
+    with av.open("b.mp4") as container:
+        video = container.streams.video[0]
+        assert container.duration / 1e6 > 0.7
+        assert float(video.duration * video.time_base) == pytest.approx(5 / RATE, abs=3e-3)
 
 
 @pytest.mark.parametrize("rotation", [90, 180, 270])
@@ -153,6 +208,8 @@ def test_a_clip_that_ends_early_is_named():
         found = list(clip.frames(clip.shape, lambda packet: None))
         assert 0 < len(found) < 20
         assert any("half.mp4 ends early" in fault and "of the 20 frames" in fault for fault in clip.faults)
+        tick = 1 / (RATE * clip.time_base)
+        assert {time.duration for _, time in found} == {tick}  # the last one is not shown for those that are missing
 
 
 def test_interlaced_fields_become_whole_frames():
@@ -286,7 +343,7 @@ def test_files_that_hold_no_video_are_refused():
 def test_files_that_cannot_be_written_are_refused():
     write_clip("a.mkv", [frame[:1] for frame in FRAMES], sound=None)
     with Clip(Path("a.mkv")) as clip:
-        for name, sentence in (("b.mp4", "would be 64x1 pixels"), ("b.gif", "must end in one of .mp4, .m4v, .mov")):
+        for name, sentence in (("b.mp4", "would be 64x1 pixels"), ("b.avi", "must end in one of .mp4, .m4v, .mov")):
             with pytest.raises(ValueError, match=sentence):
                 Writer(Path(name), clip, clip.shape)
     assert [path.name for path in Path().iterdir()] == ["a.mkv"]

@@ -9,7 +9,8 @@ import pytest
 from conftest import picture
 
 from uwct import Region, encode_style, moments, stylize
-from uwct.pipeline.frames import colors_of, is_cut, smooth, stylize_batch, stylize_frames
+from uwct.pipeline import whole
+from uwct.pipeline.frames import colors_of, follow, is_cut, smooth, stylize_batch, stylize_frames
 from uwct.pipeline.level import Settings
 from uwct.pipeline.parts import resolve
 
@@ -125,3 +126,44 @@ def test_parts_lie_over_every_frame(tiny_model):
 def test_wrong_arguments_are_refused(tiny_model, frames, options, sentence):
     with pytest.raises(ValueError, match=sentence):
         painted(tiny_model, frames, **options)
+
+
+def test_what_is_transparent_plays_no_part_in_statistics(tiny_model):
+    """Frames are as `whole` paints them by their alpha; and what is not seen, farther than networks look, is free."""
+    alpha = np.float32(np.arange(40) < 24)[None].repeat(32, 0)
+    frames = [np.dstack([frame, alpha]) for frame in PAN]
+    parts = resolve(tiny_model, jnp.asarray(STYLE), LEVELS, ALPHA)
+    found = painted(tiny_model, frames, temporal=0, batch=2)
+    for frame, picture_of_it in zip(PAN, found, strict=True):
+        expected = whole.painted(tiny_model, jnp.asarray(frame), parts.replace(visible=alpha), Settings(LEVELS))
+        np.testing.assert_allclose(picture_of_it, expected, rtol=1e-3, atol=2e-3)
+    changed = [frame.copy() for frame in frames]
+    for frame in changed:
+        frame[:, 36:, :3] = 1 - frame[:, 36:, :3]
+    near = painted(tiny_model, changed, temporal=0, batch=2)
+    np.testing.assert_allclose(near[:, :, :8], found[:, :, :8], atol=2e-3)
+    assert np.abs(painted(tiny_model, [frame[..., :3] for frame in changed])[:, :, :8] - found[:, :, :8]).max() > 0.02
+
+
+def test_opaque_frames_may_have_alpha_or_not(tiny_model):
+    mixed = [np.dstack([frame, np.ones((32, 40))]) if i % 2 else frame for i, frame in enumerate(PAN)]
+    np.testing.assert_allclose(painted(tiny_model, mixed, batch=3), painted(tiny_model, PAN, batch=3), atol=2e-3)
+
+
+def test_a_clip_that_fades_in_from_nothing_is_finite_and_soon_as_one_that_does_not(tiny_model):
+    nothing = [np.dstack([0 * frame, np.zeros((32, 40))]) for frame in PAN[:2]]
+    seen = [np.dstack([frame, np.ones((32, 40))]) for frame in PAN]
+    found = painted(tiny_model, [*nothing, *seen], temporal=0.9)
+    assert np.isfinite(found).all()
+    np.testing.assert_allclose(found[2], painted(tiny_model, seen)[0], atol=2e-3)
+
+
+def test_a_walk_that_is_taken_up_again_gives_the_same_frames(tiny_model):
+    parts = resolve(tiny_model, jnp.asarray(STYLE), LEVELS, ALPHA)
+    frames = [*PAN[:3], *OTHER, *PAN[3:]]
+    how = {"parts": parts, "settings": Settings(LEVELS), "temporal": 0.9, "batch": 2}
+    unbroken = [picture for picture, _ in follow(tiny_model, frames, **how)]
+    first = list(follow(tiny_model, frames[:4], **how))
+    assert [past is None for _, past in first] == [True, False, True, False]
+    second = [picture for picture, _ in follow(tiny_model, frames[4:], past=first[-1][1], **how)]
+    np.testing.assert_array_equal([*(picture for picture, _ in first), *second], unbroken)

@@ -12,7 +12,7 @@ from uwct.pipeline import refine, refine_windows
 from uwct.pipeline.manner import SCALES, details, doubled, halved, manners
 from uwct.pipeline.parts import Region, resolve
 from uwct.pipeline.refine import descend, refined, refinements, with_manners
-from uwct.pipeline.refine_frames import carried, refine_frames
+from uwct.pipeline.refine_frames import carried, follow_refined, refine_frames
 from uwct.pipeline.whole import stylize
 
 LEVELS, ALPHA = (4, 3, 2, 1), (1.0, 0.6, 0.4, 0.4)
@@ -235,6 +235,19 @@ def test_what_stands_still_in_a_clip_does_not_boil_and_a_cut_starts_anew(tiny_mo
     moved = carried(other, other, frame, jnp.ones_like(frame))  # where frames differ nothing is taken along
     apart = np.abs(other - frame).max(-1) > 0.2
     assert np.abs(moved - other)[apart].max() < 1e-3
+
+
+def test_what_is_transparent_in_a_clip_plays_no_part_in_refining_it(tiny_model, vgg):
+    parts = resolve(tiny_model, style_of(tiny_model, vgg, picture(40, 40, 3)), LEVELS, ALPHA)
+    photo, alpha = jnp.asarray(picture(64, 64, 1)), jnp.asarray(np.float32(np.arange(64) < 40)[None].repeat(64, 0))
+    frame = jnp.dstack([photo, alpha])
+    first, stroke = next(follow_refined(vgg, [(frame, photo)], parts, LEVELS, 4))
+    expected = refined(vgg, photo, photo, parts.replace(visible=alpha), LEVELS, 4)
+    np.testing.assert_array_equal(first, expected)
+    assert np.abs(first - refined(vgg, photo, photo, parts, LEVELS, 4)).max() > 1e-3
+    both = [picture for picture, _ in follow_refined(vgg, [(frame, photo)] * 2, parts, LEVELS, 4)]
+    ((again, _),) = follow_refined(vgg, [(frame, photo)], parts, LEVELS, 4, stroke)
+    np.testing.assert_array_equal(again, both[1])
 
 
 def test_under_jit_it_is_the_same(tiny_model, vgg):

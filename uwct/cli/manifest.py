@@ -21,7 +21,8 @@ from uwct.pictures import images
 
 NAME = "manifest.jsonl"
 # What changes nothing in a picture, or is recorded by its files.
-_LEFT_OUT = ("look", "styles", "regions", "networks", "content", "style", "output", "json", "resume", "max_megapixels")
+_GROUPS = ("look", "styles", "regions", "networks")
+_LEFT_OUT = (*_GROUPS, "content", "source", "style", "output", "json", "resume", "max_megapixels")
 
 
 class Manifest:

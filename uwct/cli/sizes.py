@@ -13,6 +13,7 @@ from uwct.cli.memory import available
 from uwct.networks.config import ModelConfig
 from uwct.networks.vgg import stride
 from uwct.pictures import bounds, images
+from uwct.pictures.animations import is_animation
 
 LARGEST = 2**31 - 1
 # Megapixels of a picture, unless --max-megapixels says otherwise: Pillow would stop at 179.
@@ -93,7 +94,7 @@ def sized(path: Path, option: str, long_side: int, config: ModelConfig) -> tuple
 def tell_frames(path: Path, frames: int) -> None:
     """Says that of several frames the first is taken, and what takes them all."""
     if frames > 1:
-        others = "; uwct video takes them all" if path.suffix.lower() in (".gif", ".png", ".apng") else ""
+        others = "; uwct video takes them all" if path != images.STANDARD and is_animation(path) else ""
         print(f"{path} has {frames} frames, of which the first is taken{others}", file=sys.stderr)
 
 

@@ -1,79 +1,47 @@
 """`uwct video`: a clip in the manner of any picture."""
 
-import dataclasses
 import re
 import signal
 import sys
 import threading
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import tyro
 from tqdm import tqdm
 
 from uwct.cli.cache import start_quickly
 from uwct.cli.errors import FAULTS, fail_partly, one_sentence, sentence
-from uwct.cli.look import Look
-from uwct.cli.masks import Regions, read_mask
-from uwct.cli.networks import Networks
-from uwct.cli.refining import Refining
-from uwct.cli.sizes import bytes_per_pixel, check_memory, check_size, free_memory, read
-from uwct.cli.styles import Styles, encode_file, plain_style
-from uwct.networks.model import Model
-from uwct.pictures import clips, images
-from uwct.pipeline.colors import keep_chroma
-from uwct.pipeline.frames import stylize_frames
-from uwct.pipeline.parts import Region, resolve
-from uwct.pipeline.presets import TRANSFORMS, Preset
-from uwct.pipeline.refine_frames import refine_frames
+from uwct.cli.frame_folder import FrameFolder, Numbered
+from uwct.cli.frame_painter import Painter, State
+from uwct.cli.plan import Job
+from uwct.cli.sizes import read
+from uwct.cli.video_options import Arguments
+from uwct.pictures import images
+from uwct.pictures.animations import Animation, is_animation
+from uwct.pictures.clip_writer import Writer
+from uwct.pictures.clips import Clip
 
 HELP = """Paint a video in the manner of any picture.
 
-IN is a video file of any kind that FFmpeg reads, or a folder of frames. Frame rate, time stamps, size and sound stay as
-they are. OUT is a video file, .mp4, .mov, .m4v or .mkv (H.264) or .webm (VP9); of a folder of frames, a folder, where
-frames keep their names.
+IN is a video file of any kind that FFmpeg reads, an animated GIF, PNG or WebP, or a folder of frames. Frame rate, time
+stamps, size, sound and transparency stay as they are. OUT is a video file, .mp4, .m4v, .mkv, .mov (H.264; ProRes 4444
+if transparent) or .webm (VP9), an animated .gif or .webp, or a folder, a name without a suffix: of a folder of frames
+they keep their names, of others they are numbered, 000001.png and so on. What OUT cannot hold is named.
 
 Colors and strokes are steadied over time (--temporal), so that they do not jump when something comes into view; each
 scene starts anew. Video files need PyAV: python -m pip install ".[video]".
 
-Interrupted (Ctrl-C), the command finishes the file with the frames that are done; interrupted again, it leaves none.
+Interrupted (Ctrl-C), the command finishes the file with the frames that are done; interrupted again, it leaves none. A
+folder keeps them, and --resume goes on.
 
 Examples:
   uwct video clip.mp4 painted.mp4 --style examples/styles/waves.jpg --size 480
   uwct video frames painted --style examples/styles/waves.jpg"""
-
-Place = Annotated[Path, tyro.conf.Positional]
-Ticket = TypeVar("Ticket")
-
-
-@dataclasses.dataclass(frozen=True)
-class Arguments:
-    """What the command was asked to do; the words under each field are its help."""
-
-    source: Annotated[Place, tyro.conf.arg(name="in", metavar="IN")]
-    """The video, or a folder of frames: pictures of one size, in the order of the numbers in their names."""
-    output: Annotated[Place, tyro.conf.arg(name="out", metavar="OUT")]
-    """The video to write: .mp4, .mov, .m4v, .mkv or .webm; for a folder of frames a folder, made if need be."""
-    look: Annotated[Look, tyro.conf.arg(name="")]
-    styles: Annotated[Styles, tyro.conf.arg(name="")]
-    regions: Annotated[Regions, tyro.conf.arg(name="")]
-    refining: Annotated[Refining, tyro.conf.arg(name="")]
-    networks: Annotated[Networks, tyro.conf.arg(name="")]
-    keep_colors: Annotated[Literal["luminance"] | None, tyro.conf.arg(metavar="{luminance}")] = None
-    """Keep the video's colors: take only light and dark from the stylized frames."""
-    temporal: float = 0.9
-    """How steady the look is, from 0 (each frame on its own) to less than 1: how much the frames before count."""
-    size: int = 0
-    """Long side of the result in pixels; 0 keeps the video's size."""
-    batch: int = 0
-    """How many frames to compute at once at most, which changes the speed, not the result; 0 stands for 1 on a CPU, 8
-    elsewhere."""
 
 
 def main(argv: list[str] | None = None, prog: str = "uwct video") -> None:
@@ -81,45 +49,14 @@ def main(argv: list[str] | None = None, prog: str = "uwct video") -> None:
     arguments = tyro.cli(Arguments, args=argv, prog=prog, description=HELP)
     start_quickly()
     with one_sentence():
-        check(arguments)
-        work = paint_folder if arguments.source.is_dir() else paint_file
+        arguments.check()
         with stopping() as stop:
-            done, faults = work(arguments, stop)
+            done, faults = paint_folder(arguments, stop) if arguments.source.is_dir() else paint_clip(arguments, stop)
     if stop.is_set():
-        print(f"interrupted: {arguments.output} holds the first {done} frames", file=sys.stderr)
+        further = "; --resume goes on" if arguments.into_folder else ""
+        print(f"interrupted: {arguments.output} holds the first {done} frames{further}", file=sys.stderr)
         sys.exit(130)
     fail_partly(faults)
-
-
-def check(arguments: Arguments) -> None:
-    """Raises ValueError or OSError for arguments that do not make sense."""
-    source, output, paths = arguments.source, arguments.output, arguments.styles.paths
-    look = arguments.look.resolve()
-    if not paths and not arguments.regions.region and look.transform != "whiten":
-        raise ValueError("--style needs at least one picture")
-    for path in paths:
-        if path.is_dir():
-            raise IsADirectoryError(f"{path} is a folder; a video takes style pictures and style files")
-    arguments.styles.check(len(look.levels))
-    arguments.regions.check(bool(paths))
-    arguments.refining.check()
-    if arguments.refining.steps and look.transform == "whiten":
-        raise ValueError("--refine goes towards a style, and --transform whiten has none")
-    if not 0 <= arguments.temporal < 1:
-        raise ValueError(f"--temporal must be at least 0 and less than 1, not {arguments.temporal:g}")
-    if arguments.batch < 0:
-        raise ValueError(f"--batch must be at least 0, not {arguments.batch}")
-    check_size("--size", arguments.size)
-    if not source.exists():
-        raise FileNotFoundError(f"there is no video {source}")
-    if source.resolve() == output.resolve():
-        raise ValueError(f"OUT would overwrite {source}; give another name")
-    if source.is_dir():
-        if output.suffix.lower() in clips.SUFFIXES or output.is_file():
-            raise ValueError(f"{source} is a folder of frames, so the output must be a folder too, not {output}")
-    else:
-        clips.check_suffix(output)
-        images.check_folder(output.parent)
 
 
 @contextmanager
@@ -140,51 +77,95 @@ def stopping() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def paint_file(arguments: Arguments, stop: threading.Event) -> tuple[int, list[str]]:
-    """Writes the video in the style, until it ends or is stopped; returns the number of frames, and what was wrong."""
-    with clips.Clip(arguments.source) as clip:
+def paint_clip(arguments: Arguments, stop: threading.Event) -> tuple[int, list[str]]:
+    """Stylizes a video or an animated picture, until it ends or is stopped: the number of frames, what was wrong."""
+    source = arguments.source
+    with Animation(source) if source.is_file() and is_animation(source) else Clip(source) as clip:
         shape = images.fitted(clip.shape, arguments.size)
         if clip.hdr:
-            print(f"{arguments.source} is HDR: its light is mapped to that of a screen", file=sys.stderr)
-        if clip.transparent:
-            print(f"{arguments.source} is transparent in part, which {arguments.output} will not be", file=sys.stderr)
+            print(f"{source} is HDR: its light is mapped to that of a screen", file=sys.stderr)
         painter = Painter.of(arguments, shape, None)
-        with clips.Writer(arguments.output, clip, shape) as writer:
-            if writer.shape != shape:
-                size = "{1}x{0}".format(*writer.shape)
-                print(f"{arguments.output} is {size} pixels: its codec takes even sides only", file=sys.stderr)
-            painted = painter.paint(clip.frames(shape, writer.hear))
-            return write_all(painted, writer.write, clip.count, stop), clip.faults
+        into = frames_into_folder if arguments.into_folder else frames_into_file
+        return into(arguments, clip, painter, shape, stop), clip.faults
+
+
+def frames_into_file(
+    arguments: Arguments, clip: Clip | Animation, painter: Painter, shape: tuple[int, int], stop: threading.Event
+) -> int:
+    """Writes a video file; returns the number of its frames."""
+    output = arguments.output
+    with Writer(output, clip, shape) as writer:
+        if writer.shape != shape:
+            size = "{1}x{0}".format(*writer.shape)
+            print(f"{output} is {size} pixels: its codec takes even sides only", file=sys.stderr)
+        if clip.transparent and not writer.transparent:
+            what = f"{arguments.source} is transparent in part, which {output} cannot be: it is laid on white"
+            print(what, file=sys.stderr)
+        if writer.silent:
+            print(f"{output} has no sound: {output.suffix} holds none", file=sys.stderr)
+        painted = painter.paint(clip.frames(shape, writer.hear), State())
+        done = write_all(painted, lambda pixels, time, _: writer.write(pixels, time), clip.count, stop)
+    if writer.left_out:
+        print(f"{output} lacks {writer.left_out} frames, too short for {output.suffix}", file=sys.stderr)
+    return done
+
+
+def frames_into_folder(
+    arguments: Arguments, clip: Clip | Animation, painter: Painter, shape: tuple[int, int], stop: threading.Event
+) -> int:
+    """Writes a clip's frames as pictures; returns their number."""
+    if clip.sound:
+        print(f"{arguments.output} has no sound: a folder of frames holds none", file=sys.stderr)
+    folder, styles = FrameFolder(arguments, painter), tuple(arguments.styles.paths)
+
+    def job(number: int) -> Job:
+        return Job(arguments.source, styles, arguments.output / f"{number:06}.png")
+
+    done, state = folder.finished(map(job, count(1)), None)
+
+    def frames() -> Iterator[tuple[np.ndarray, Numbered]]:
+        for number, (pixels, _) in enumerate(clip.frames(shape, lambda packet: None), 1):
+            if number > done:
+                yield pixels, Numbered(number, job(number), images.Picture(pixels[..., :3], alpha_of(pixels)))
+
+    return write_all(painter.paint(frames(), state), folder.write, clip.count, stop, done if arguments.resume else None)
+
+
+def alpha_of(pixels: np.ndarray) -> np.ndarray | None:
+    """Of a frame `[H, W, 3]` or `[H, W, 4]`."""
+    return pixels[..., 3] if pixels.shape[-1] == 4 else None
 
 
 def paint_folder(arguments: Arguments, stop: threading.Event) -> tuple[int, list[str]]:
-    """Writes the frames in the style, until they end or are stopped; returns their number, and what was wrong."""
+    """Writes the frames of a folder, until they end or are stopped: their number, and what was wrong."""
     paths = sorted(images.pictures_in(arguments.source), key=in_order)
-    outputs = [path.name if path.suffix.lower() in images.SUFFIXES else f"{path.name}.png" for path in paths]
-    (first_path, first), faults = next_frame(iter(paths)), []
+    names = [path.name if path.suffix.lower() in images.SUFFIXES else f"{path.name}.png" for path in paths]
+    styles = tuple(arguments.styles.paths)
+    jobs = [Job(path, styles, arguments.output / name) for path, name in zip(paths, names, strict=True)]
+    first_path, first = next_frame(iter(paths))
+    faults: list[str] = []
     shape = images.fitted(first.rgb.shape[:2], arguments.size)
     painter = Painter.of(arguments, shape, first.icc_profile)
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    images.check_folder(arguments.output)
+    folder = FrameFolder(arguments, painter)
+    done, state = folder.finished(jobs, faults)
 
-    def frames() -> Iterator[tuple[np.ndarray, tuple[Path, images.Picture]]]:
-        for path, name in zip(paths, outputs, strict=True):
+    def frames() -> Iterator[tuple[np.ndarray, Numbered]]:
+        for number, job in list(enumerate(jobs, 1))[done:]:
+            assert job.content is not None
             try:
-                picture = read(path)
+                picture = read(job.content)
             except FAULTS as fault:
                 faults.append(sentence(fault))
                 continue
             if picture.rgb.shape != first.rgb.shape:
-                sizes = f"{path} is {picture.size} pixels, but {first_path} {first.size}"
+                sizes = f"{job.content} is {picture.size} pixels, but {first_path} {first.size}"
                 raise ValueError(f"{sizes}; frames have one size")
             picture = images.resize(picture, shape)
-            yield picture.rgb, (arguments.output / name, picture)
+            pixels = picture.rgb if picture.alpha is None else np.dstack([picture.rgb, picture.alpha])
+            yield pixels, Numbered(number, job, picture)
 
-    def write(rgb: np.ndarray, ticket: tuple[Path, images.Picture]) -> None:
-        path, picture = ticket
-        images.write(path, dataclasses.replace(picture, rgb=rgb))
-
-    return write_all(painter.paint(frames()), write, len(paths), stop), faults
+    painted = painter.paint(frames(), state)
+    return write_all(painted, folder.write, len(paths), stop, done if arguments.resume else None), faults
 
 
 def next_frame(paths: Iterator[Path]) -> tuple[Path, images.Picture]:
@@ -204,84 +185,21 @@ def in_order(path: Path) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", path.name)]
 
 
-def write_all(painted: Iterator[tuple[np.ndarray, Any]], write: Any, count: int | None, stop: threading.Event) -> int:
-    """Writes frame after frame until there are no more, or it is stopped; returns their number."""
-    done = 0
-    with tqdm(total=count, unit="frame") as bar:
-        for rgb, ticket in painted:
-            write(rgb, ticket)
+def write_all(
+    painted: Iterator[tuple[Any, ...]], write: Any, total: int | None, stop: threading.Event, done: int | None = None
+) -> int:
+    """Writes frame after frame until there are no more, or it is stopped; returns their number.
+
+    `done` says how many an earlier run has finished; None stands for a run that is not resumed.
+    """
+    if done is not None:
+        print(f"{done} of {total or 'the'} frames are finished already", file=sys.stderr)
+    done = done or 0
+    with tqdm(total=total, initial=done, unit="frame") as bar:
+        for frame in painted:
+            write(*frame)
             done += 1
             bar.update()
             if stop.is_set():
                 break
     return done
-
-
-@dataclasses.dataclass(frozen=True)
-class Painter:
-    """All that frames are stylized with."""
-
-    model: Model
-    vgg: Model | None  # that refines them
-    steps: int
-    wanted: list[Region]
-    chroma: bool
-    options: dict[str, Any]
-
-    @classmethod
-    def of(cls, arguments: Arguments, shape: tuple[int, int], profile: bytes | None) -> "Painter":
-        """Of the arguments, for frames of (height, width) in the color space of a profile.
-
-        Raises ValueError or OSError for what does not fit.
-        """
-        look = arguments.look.resolve()
-        model = arguments.networks.load(look.levels)
-        check_memory(str(arguments.source), "--size", *shape, model.config)
-        batch = arguments.batch or (1 if jax.default_backend() == "cpu" else 8)
-        fitting = int(free_memory() / (shape[0] * shape[1] * bytes_per_pixel(model.config)))
-        options = {
-            "levels": look.levels,
-            "alpha": look.alpha,
-            "temporal": arguments.temporal,
-            "batch": max(1, min(batch, fitting)),
-            "transform": TRANSFORMS[look.transform],
-            "shrinkage": look.shrinkage,
-        }
-        vgg = arguments.refining.load(model.dtype)
-        regions = regions_of(arguments, look, model, vgg, shape, profile)
-        return cls(model, vgg, arguments.refining.steps, regions, arguments.keep_colors is not None, options)
-
-    def paint(self, frames: Iterable[tuple[np.ndarray, Ticket]]) -> Iterator[tuple[np.ndarray, Ticket]]:
-        """Each frame stylized, with what came beside it."""
-        waiting: deque[tuple[np.ndarray, Ticket]] = deque()
-
-        def alone() -> Iterator[np.ndarray]:
-            for frame, ticket in frames:
-                waiting.append((frame, ticket))
-                yield frame
-
-        painted: Iterable[Any] = stylize_frames(self.model, alone(), self.wanted, **self.options)
-        if self.vgg:
-            levels = self.options["levels"]
-            pairs = ((jnp.asarray(waiting[0][0]), jnp.asarray(rgb)) for rgb in painted)  # one is waited for at a time
-            parts = resolve(self.model, self.wanted, levels, self.options["alpha"])
-            painted = (np.asarray(rgb) for rgb in refine_frames(self.vgg, pairs, parts, levels, self.steps))
-        for rgb in painted:
-            frame, ticket = waiting.popleft()
-            yield np.asarray(keep_chroma(jnp.asarray(rgb), jnp.asarray(frame))) if self.chroma else rgb, ticket
-
-
-def regions_of(
-    arguments: Arguments, look: Preset, model: Model, vgg: Model | None, shape: tuple[int, int], profile: bytes | None
-) -> list[Region]:
-    """What is asked of which part of frames of (height, width), in a color space: masks lie over all of them."""
-    regions = []
-    for files, factor in zip(arguments.regions.files, arguments.regions.factors, strict=True):
-        styles = [encode_file(path, model, look.style_size, vgg=vgg, profile=profile) for path in files.styles]
-        mask = jnp.asarray(read_mask(files.mask, shape, files.color))
-        alpha = [factor * alpha for alpha in look.alpha]
-        regions.append(Region(mask, styles, files.weights if styles else None, alpha))
-    styles = arguments.styles.encode(arguments.styles.paths, model, look.style_size, vgg, profile=profile)
-    if look.transform == "whiten" and not styles:
-        styles = [plain_style(model)]
-    return [*regions, Region(None, styles, arguments.styles.mixtures())]

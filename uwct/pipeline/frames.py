@@ -4,7 +4,8 @@ A frame's own moments change with whatever comes into view; a map made of them a
 with it, which is seen as flicker. Here the map of a frame is made of the moments of all frames of its scene so far,
 each counting `temporal` times as much as the one after it; so is that of every part.
 
-Contract: that of `whole`. Frames are float `[H, W, 3]` in [0, 1], results are float32 and not clipped.
+Contract: that of `whole`. Frames are float `[H, W, 3]` in [0, 1], or `[H, W, 4]` with alpha last, by which pixels count
+in statistics; results are float32 `[H, W, 3]` and not clipped.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -57,7 +58,7 @@ def stylize_frames(
     """Gives the frames of a clip a style, one after the other; no more than a batch of them is held at a time.
 
     Args:
-      frames: `[H, W, 3]` each, all of one size, in their order.
+      frames: `[H, W, 3]` or `[H, W, 4]` each, all of one size, in their order.
       style: as in `whole.stylize`; the masks of regions lie over every frame.
       temporal: in [0, 1), how much the frame before counts beside each frame; 0 treats every frame on its own.
       batch: how many frames are computed at once, which changes nothing but the speed.
@@ -70,17 +71,51 @@ def stylize_frames(
         raise ValueError(f"batch must be at least 1, not {batch}")
     parts = resolve(model, style, levels, alpha, weights)
     settings = Settings(tuple(levels), shrinkage, transform)
-    past, source, shape = None, iter(frames), None
+    for picture, _ in follow(model, frames, parts, settings, temporal=temporal, batch=batch):
+        yield picture
+
+
+def follow(
+    model: Model,
+    frames: Iterable[np.ndarray],
+    parts: Parts,
+    settings: Settings,
+    past: Past | None = None,
+    *,
+    temporal: float = 0.9,
+    batch: int = 1,
+) -> Iterator[tuple[np.ndarray, Past | None]]:
+    """What `stylize_frames` does after a past: pictures, and with the last of each batch the past of what follows.
+
+    So a walk can be broken off there, and taken up again with the same result.
+    """
+    source, first = iter(frames), None
     while group := list(islice(source, batch)):
         for frame in group:
-            shape = shape or frame.shape
-            if frame.ndim != 3 or frame.shape != shape:
-                raise ValueError(f"frames [H, W, 3] must all have the first one's shape {shape}, not {frame.shape}")
+            first = first or frame.shape
+            if frame.ndim != 3 or frame.shape[2] not in (3, 4) or frame.shape[:2] != first[:2]:
+                raise ValueError(
+                    f"frames [H, W, 3] or [H, W, 4] must all have the first one's shape {first}, not {frame.shape}"
+                )
+        if any(frame.shape[2] == 4 for frame in group):
+            group = [with_alpha(frame) for frame in group]
         # The last batch is filled up, so that nothing is compiled for another number of frames.
-        whole = jnp.asarray(np.stack(group + [group[-1]] * (batch - len(group))))
+        whole, seen = visible(jnp.asarray(np.stack(group + [group[-1]] * (batch - len(group)))), parts)
         check_picture(whole)
-        pictures, past = stylize_batch(model, whole, parts, past, settings, temporal=temporal)
-        yield from np.asarray(pictures)[: len(group)]
+        pictures, past = stylize_batch(model, whole, seen, past, settings, temporal=temporal)
+        *others, last = np.asarray(pictures)[: len(group)]
+        yield from ((picture, None) for picture in others)
+        yield last, past
+
+
+def with_alpha(frame: np.ndarray) -> np.ndarray:
+    """A frame `[H, W, 3]` or `[H, W, 4]` as `[H, W, 4]`."""
+    return frame if frame.shape[2] == 4 else np.dstack([frame, np.ones_like(frame[..., :1])])
+
+
+def visible(frames: Array, parts: Parts) -> tuple[Array, Parts]:
+    """The colors of frames `[..., 3]` or `[..., 4]`, and parts whose pixels count by their alpha."""
+    return (frames, parts) if frames.shape[-1] == 3 else (frames[..., :3], parts.replace(visible=frames[..., 3]))
 
 
 def stylize_batch(
@@ -88,19 +123,22 @@ def stylize_batch(
 ) -> tuple[Array, Past]:
     """Successive frames `[N, H, W, 3]` of a clip after its past (None: these are its first): (pictures, new past).
 
-    Pure. Raises ValueError for a mask of another size, FloatingPointError as `whole.stylize` does.
+    Pure; `parts.visible` is None or `[N, H, W]`. Raises ValueError for a mask of another size, FloatingPointError as
+    `whole.stylize` does.
     """
     height, width = frames.shape[-3:-1]
     for mask in parts.masks:
         if jnp.shape(mask) != (height, width):
             raise ValueError(f"a mask must have the frames' shape {(height, width)}, not {jnp.shape(mask)}")
-    colors = colors_of(frames)
+    colors = colors_of(frames if parts.visible is None else frames * parts.visible[..., None])
     before = jnp.concatenate([past.colors[None] if past else colors[:1], colors[:-1]])
     keep = jnp.where(is_cut(before, colors), 0.0, temporal)
     shares = shares_of([pad_to_stride(jnp.asarray(mask)[..., None])[0][..., 0] for mask in parts.masks])
+    seen = None if parts.visible is None else pad_to_stride(parts.visible[..., None])[0][..., 0]
     pictures, scene, health = frames, [], []
     for number, level in enumerate(settings.levels):
         padded, pixels = pad_to_stride(pictures)
+        pixels = pixels if seen is None else seen if pixels is None else seen * pixels
         features = model.encode(padded, level)[-1]
         own = gather(features, shares, pixels, level, settings.precision)
         start = past.moments[number] if past else jax.tree.map(lambda x: x[0], own)

@@ -1,0 +1,134 @@
+"""What `uwct video` stylizes frames with."""
+
+import dataclasses
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jax import Array
+
+from uwct.cli.masks import read_mask
+from uwct.cli.sizes import bytes_per_pixel, check_memory, free_memory
+from uwct.cli.styles import encode_file, plain_style
+from uwct.cli.video_options import Arguments
+from uwct.networks.model import Model
+from uwct.pipeline.colors import keep_chroma
+from uwct.pipeline.frames import Past, follow
+from uwct.pipeline.level import Settings
+from uwct.pipeline.parts import Parts, Region, resolve
+from uwct.pipeline.presets import TRANSFORMS, Preset
+from uwct.pipeline.refine_frames import Stroke, follow_refined
+from uwct.transforms.statistics import Moments
+
+Ticket = TypeVar("Ticket")
+
+
+class State(struct.PyTreeNode):
+    """What of the frames before is still needed: of their statistics, and of what refining did."""
+
+    past: Past | None = None
+    stroke: Stroke | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Painter:
+    """All that frames are stylized with."""
+
+    model: Model
+    vgg: Model | None  # that refines them
+    steps: int
+    parts: Parts
+    settings: Settings
+    temporal: float
+    batch: int
+    chroma: bool
+
+    @classmethod
+    def of(cls, arguments: Arguments, shape: tuple[int, int], profile: bytes | None) -> "Painter":
+        """Of the arguments, for frames of (height, width) in the color space of a profile.
+
+        Raises ValueError or OSError for what does not fit.
+        """
+        look = arguments.look.resolve()
+        model = arguments.networks.load(look.levels)
+        check_memory(str(arguments.source), "--size", *shape, model.config)
+        batch = arguments.batch or (1 if jax.default_backend() == "cpu" else 8)
+        fitting = int(free_memory() / (shape[0] * shape[1] * bytes_per_pixel(model.config)))
+        vgg = arguments.refining.load(model.dtype)
+        regions = regions_of(arguments, look, model, vgg, shape, profile)
+        parts = resolve(model, regions, look.levels, look.alpha)
+        return cls(
+            model,
+            vgg,
+            arguments.refining.steps,
+            parts,
+            Settings(look.levels, look.shrinkage, TRANSFORMS[look.transform]),
+            arguments.temporal,
+            max(1, min(batch, fitting)),
+            arguments.keep_colors is not None,
+        )
+
+    def paint(
+        self, frames: Iterable[tuple[np.ndarray, Ticket]], state: State
+    ) -> Iterator[tuple[np.ndarray, Ticket, State | None]]:
+        """Each frame stylized, with what came beside it, and with the last of a batch the state after it."""
+        waiting: deque[tuple[np.ndarray, Ticket]] = deque()
+
+        def alone() -> Iterator[np.ndarray]:
+            for frame, ticket in frames:
+                waiting.append((frame, ticket))
+                yield frame
+
+        walk = follow(
+            self.model, alone(), self.parts, self.settings, state.past, temporal=self.temporal, batch=self.batch
+        )
+        for rgb, past, stroke in self._refined(walk, waiting, state.stroke):
+            frame, ticket = waiting.popleft()
+            colors = np.asarray(keep_chroma(jnp.asarray(rgb), jnp.asarray(frame[..., :3]))) if self.chroma else rgb
+            pixels = np.concatenate([colors, frame[..., 3:]], axis=-1)
+            yield pixels, ticket, None if past is None else State(past, stroke)
+
+    def _refined(
+        self, walk: Iterator[tuple[np.ndarray, Past | None]], waiting: deque[Any], stroke: Stroke | None
+    ) -> Iterator[tuple[np.ndarray, Past | None, Stroke | None]]:
+        """What the walk gives, refined if it is to be; the first of those that wait is the frame that it is of."""
+        if not self.vgg:
+            yield from ((rgb, past, None) for rgb, past in walk)
+            return
+        pasts: deque[Past | None] = deque()
+
+        def pairs() -> Iterator[tuple[Array, Array]]:
+            for rgb, past in walk:
+                pasts.append(past)
+                yield jnp.asarray(waiting[0][0]), jnp.asarray(rgb)
+
+        levels = self.settings.levels
+        for refined, last in follow_refined(self.vgg, pairs(), self.parts, levels, self.steps, stroke):
+            yield np.asarray(refined), pasts.popleft(), last
+
+    def state_of(self, arrays: list[np.ndarray]) -> State:
+        """The state whose leaves these are, in their order; raises ValueError for another number of them."""
+        parts = [Moments(0, 0, 0)] * len(self.parts.all)  # type: ignore[arg-type]
+        past = Past(0, tuple(parts for _ in self.settings.levels))  # type: ignore[arg-type]
+        like = State(past, Stroke(0, 0) if self.vgg else None)  # type: ignore[arg-type]
+        return jax.tree.unflatten(jax.tree.structure(like), arrays)
+
+
+def regions_of(
+    arguments: Arguments, look: Preset, model: Model, vgg: Model | None, shape: tuple[int, int], profile: bytes | None
+) -> list[Region]:
+    """What is asked of which part of frames of (height, width), in a color space: masks lie over all of them."""
+    regions = []
+    for files, factor in zip(arguments.regions.files, arguments.regions.factors, strict=True):
+        styles = [encode_file(path, model, look.style_size, vgg=vgg, profile=profile) for path in files.styles]
+        mask = jnp.asarray(read_mask(files.mask, shape, files.color))
+        alpha = [factor * alpha for alpha in look.alpha]
+        regions.append(Region(mask, styles, files.weights if styles else None, alpha))
+    styles = arguments.styles.encode(arguments.styles.paths, model, look.style_size, vgg, profile=profile)
+    if look.transform == "whiten" and not styles:
+        styles = [plain_style(model)]
+    return [*regions, Region(None, styles, arguments.styles.mixtures())]
