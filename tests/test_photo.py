@@ -1,5 +1,7 @@
 """Photographs that stay photographs: maps of colors by definition, in strips, and on the command line."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,9 +11,11 @@ from PIL import Image
 from tests.conftest import picture
 from uwct import Region, encode_style, stylize_photo
 from uwct.cli.stylize import main as stylize
+from uwct.cli.video import main as video
 from uwct.pictures import images
 from uwct.pipeline import photo
 from uwct.pipeline.photo import color_maps, mapped, reduced, strips, windowed
+from uwct.pipeline.photo_frames import follow_maps
 
 MATRIX = np.float32([[0.5, 0.3, 0], [0.1, 0.7, -0.1], [0, 0.2, 1.1]])
 BIAS = np.float32([0.1, -0.05, 0.2])
@@ -163,3 +167,32 @@ def test_transparency_and_what_is_refused(folder, capsys):
         stylize(["--content", "cut.png", *WORDS, "--compat", "floor"])
     assert stop.value.code == 2
     assert "--photo" in capsys.readouterr().err
+
+
+def test_maps_of_a_clip_do_not_flicker_and_a_cut_starts_anew():
+    frames = [jnp.asarray(picture(40, 60, 1)) for _ in range(6)] + [jnp.asarray(picture(40, 60, 7))]
+    lights = [1, 0.8, 1, 0.8, 1, 0.8, 1]  # what stylizing frame by frame would do
+    before, means = None, []
+    for frame, light in zip(frames, lights, strict=True):
+        maps, before = follow_maps(frame, light * frame, before, 0.9)
+        means.append(float(mapped(frame, maps).mean() / frame.mean()))
+    assert np.abs(np.diff(means[:6])).max() < 0.03
+    assert means[5] == pytest.approx(0.95, abs=0.03)  # 1 counts most, being the first
+    np.testing.assert_allclose(mapped(frames[6], maps), frames[6], atol=1e-3)
+
+
+def test_a_clip_stays_a_film(folder):
+    frames = Path("frames")
+    frames.mkdir()
+    for i in range(4):
+        images.write(frames / f"{i}.png", images.Picture(picture(60, 600, 1)))
+    words = ["--style", "a.png", "--model", "tiny.safetensors", "--photo", "--levels", "2", "1"]
+    video(["frames", "out", *words])
+    stylize(["--content", "frames/0.png", *words, "--output", "one.png"])
+    for i in range(4):
+        np.testing.assert_allclose(images.read(f"out/{i}.png").rgb, images.read("one.png").rgb, atol=0.02)
+    whole = {path.name: path.read_bytes() for path in Path("out").glob("*.png")}
+    for name in ("2.png", "3.png"):
+        Path("out", name).unlink()
+    video(["frames", "out", *words, "--resume"])
+    assert {path.name: path.read_bytes() for path in Path("out").glob("*.png")} == whole

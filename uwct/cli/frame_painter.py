@@ -12,6 +12,7 @@ from flax import struct
 from jax import Array
 
 from uwct.cli.masks import read_mask
+from uwct.cli.sheet import small_shape
 from uwct.cli.sizes import bytes_per_pixel, check_memory, free_memory
 from uwct.cli.styles import encode_file, plain_style
 from uwct.cli.video_options import Arguments
@@ -20,6 +21,8 @@ from uwct.pipeline.colors import keep_chroma
 from uwct.pipeline.frames import Past, follow
 from uwct.pipeline.level import Settings
 from uwct.pipeline.parts import Parts, Region, resolve
+from uwct.pipeline.photo import mapped, reduced
+from uwct.pipeline.photo_frames import Glance, follow_maps
 from uwct.pipeline.presets import TRANSFORMS, Preset
 from uwct.pipeline.refine_frames import Stroke, follow_refined
 from uwct.transforms.statistics import Moments
@@ -28,10 +31,11 @@ Ticket = TypeVar("Ticket")
 
 
 class State(struct.PyTreeNode):
-    """What of the frames before is still needed: of their statistics, and of what refining did."""
+    """What of the frames before is still needed: of their statistics, of what refining did, and of color maps."""
 
     past: Past | None = None
     stroke: Stroke | None = None
+    glance: Glance | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +50,7 @@ class Painter:
     temporal: float
     batch: int
     chroma: bool
+    photographic: bool
 
     @classmethod
     def of(cls, arguments: Arguments, shape: tuple[int, int], profile: bytes | None) -> "Painter":
@@ -55,6 +60,7 @@ class Painter:
         """
         look = arguments.look.resolve()
         model = arguments.networks.load(look.levels)
+        shape = small_shape(shape) if arguments.look.photo else shape
         check_memory(str(arguments.source), "--size", *shape, model.config)
         batch = arguments.batch or (1 if jax.default_backend() == "cpu" else 8)
         fitting = int(free_memory() / (shape[0] * shape[1] * bytes_per_pixel(model.config)))
@@ -70,27 +76,33 @@ class Painter:
             arguments.temporal,
             max(1, min(batch, fitting)),
             arguments.keep_colors is not None,
+            arguments.look.photo,
         )
 
     def paint(
         self, frames: Iterable[tuple[np.ndarray, Ticket]], state: State
     ) -> Iterator[tuple[np.ndarray, Ticket, State | None]]:
         """Each frame stylized, with what came beside it, and with the last of a batch the state after it."""
-        waiting: deque[tuple[np.ndarray, Ticket]] = deque()
+        waiting: deque[tuple[np.ndarray, np.ndarray, Ticket]] = deque()
 
         def alone() -> Iterator[np.ndarray]:
             for frame, ticket in frames:
-                waiting.append((frame, ticket))
-                yield frame
+                small = np.asarray(reduced(jnp.asarray(frame))) if self.photographic else frame
+                waiting.append((small, frame, ticket))
+                yield small
 
+        glance = state.glance
         walk = follow(
             self.model, alone(), self.parts, self.settings, state.past, temporal=self.temporal, batch=self.batch
         )
         for rgb, past, stroke in self._refined(walk, waiting, state.stroke):
-            frame, ticket = waiting.popleft()
-            colors = np.asarray(keep_chroma(jnp.asarray(rgb), jnp.asarray(frame[..., :3]))) if self.chroma else rgb
+            small, frame, ticket = waiting.popleft()
+            colors = np.asarray(keep_chroma(jnp.asarray(rgb), jnp.asarray(small[..., :3]))) if self.chroma else rgb
+            if self.photographic:
+                maps, glance = follow_maps(jnp.asarray(small), jnp.asarray(colors), glance, self.temporal)
+                colors = np.asarray(mapped(jnp.asarray(frame[..., :3]), maps))
             pixels = np.concatenate([colors, frame[..., 3:]], axis=-1)
-            yield pixels, ticket, None if past is None else State(past, stroke)
+            yield pixels, ticket, None if past is None else State(past, stroke, glance)
 
     def _refined(
         self, walk: Iterator[tuple[np.ndarray, Past | None]], waiting: deque[Any], stroke: Stroke | None
@@ -114,7 +126,8 @@ class Painter:
         """The state whose leaves these are, in their order; raises ValueError for another number of them."""
         parts = [Moments(0, 0, 0)] * len(self.parts.all)  # type: ignore[arg-type]
         past = Past(0, tuple(parts for _ in self.settings.levels))  # type: ignore[arg-type]
-        like = State(past, Stroke(0, 0) if self.vgg else None)  # type: ignore[arg-type]
+        glance = Glance(0, Moments(0, 0, 0)) if self.photographic else None  # type: ignore[arg-type]
+        like = State(past, Stroke(0, 0) if self.vgg else None, glance)  # type: ignore[arg-type]
         return jax.tree.unflatten(jax.tree.structure(like), arrays)
 
 
