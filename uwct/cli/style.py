@@ -5,33 +5,47 @@ import json
 from pathlib import Path
 from typing import Annotated
 
+import jax.numpy as jnp
 import numpy as np
 import tyro
 
 from uwct.cli.cache import start_quickly
 from uwct.cli.dtypes import dtype_for
 from uwct.cli.errors import one_sentence, printable
-from uwct.cli.look import NUMBERS
+from uwct.cli.look import NUMBERS, Look
+from uwct.cli.networks import Networks
 from uwct.cli.plan import check_outputs
-from uwct.cli.sizes import MEGAPIXELS, MaxMegapixels, check_size, pixel_limit
+from uwct.cli.sizes import MEGAPIXELS, MaxMegapixels, check_size, pixel_limit, sized
 from uwct.cli.styles import encode_file
+from uwct.files import write_bytes
 from uwct.networks.config import LEVELS
 from uwct.networks.model import DEFAULT, backbone, load
 from uwct.networks.tensors import read_file
 from uwct.pictures import images
+from uwct.pictures.spaces import in_space
+from uwct.pipeline.level import Settings
+from uwct.pipeline.look_tables import NODES, cube, look_table
+from uwct.pipeline.parts import resolve
+from uwct.pipeline.photo import SIDE
+from uwct.pipeline.presets import TRANSFORMS
 from uwct.pipeline.style_files import is_style, load_style, save_style
 from uwct.pipeline.styles import mix_styles
+from uwct.pipeline.whole import painted
 
 HELP = """Keep styles as small files, to use as --style, to mix, and to share without the painting.
 
 A style file (.safetensors) holds the mean and the covariance of what the network sees in a painting, at each of the
 five levels. It fits the model that made it, and no other. For --refine it holds what VGG-16 sees of the painting, too.
 
+The look that one photo takes on from another can be kept, too: as a table of colors (.cube), which programs that grade
+photos and films read.
+
 Examples:
   uwct style save examples/styles/strokes.jpg --output strokes.safetensors
   uwct style save examples/styles/waves.jpg --output waves.safetensors
   uwct style mix strokes.safetensors waves.safetensors --weights 0.7 0.3 --output both.safetensors
-  uwct style info both.safetensors"""
+  uwct style info both.safetensors
+  uwct style export-lut examples/photos/coffee.jpg examples/photos/rocket.jpg --output evening.cube"""
 
 Output = Annotated[Path, tyro.conf.arg(metavar="PATH")]
 
@@ -76,19 +90,44 @@ class Info:
     """A style file."""
 
 
+@dataclasses.dataclass(frozen=True)
+class ExportLut:
+    """Make a table of colors (3D LUT, .cube) of the look that a photo takes on from another picture.
+
+    It holds what happens to colors wherever they stand, and fits photos and films of the same light. DaVinci Resolve,
+    Premiere, Photoshop, OBS and FFmpeg (lut3d) read it.
+    """
+
+    photo: Annotated[Path, tyro.conf.Positional]
+    """A photo, like those that are to take the look on."""
+    style: Annotated[Path, tyro.conf.Positional]
+    """The picture of that look, or a style file."""
+    output: Output
+    """The table to write; it must end in .cube."""
+    look: Annotated[Look, tyro.conf.arg(name="")]
+    networks: Annotated[Networks, tyro.conf.arg(name="")]
+    max_megapixels: MaxMegapixels = MEGAPIXELS
+    """Pictures of more million pixels are refused before they are decoded: a small file can claim any size."""
+
+
 def main(argv: list[str] | None = None, prog: str = "uwct style") -> None:
     """Saves, mixes or describes, as the help says."""
     commands = (
         Annotated[Save, tyro.conf.subcommand("save")]
         | Annotated[Mix, tyro.conf.subcommand("mix")]
         | Annotated[Info, tyro.conf.subcommand("info")]
+        | Annotated[ExportLut, tyro.conf.subcommand("export-lut")]
     )
-    asked: Save | Mix | Info = tyro.cli(commands, args=argv, prog=prog, description=HELP)
+    asked: Save | Mix | Info | ExportLut = tyro.cli(commands, args=argv, prog=prog, description=HELP)
     with one_sentence():
         if isinstance(asked, Save):
             start_quickly()
             with pixel_limit(asked.max_megapixels):
                 save_picture(asked)
+        elif isinstance(asked, ExportLut):
+            start_quickly()
+            with pixel_limit(asked.max_megapixels):
+                export_lut(asked)
         elif isinstance(asked, Mix):
             mix_files(asked)
         else:
@@ -127,6 +166,25 @@ def mix_files(asked: Mix) -> None:
     model = load(asked.model)
     save_style(mix_styles([load_style(path, model) for path in asked.files], weights), asked.output, model)
     print(f"{' + '.join(map(str, asked.files))} -> {asked.output}: {size(asked.output)}")
+
+
+def export_lut(asked: ExportLut) -> None:
+    """Writes the table of a look."""
+    if asked.output.suffix.lower() != ".cube":
+        raise ValueError(f"{asked.output} must end in .cube")
+    images.check_folder(asked.output.parent)
+    check_outputs([asked.output], [asked.photo, asked.style])
+    look = dataclasses.replace(asked.look, photo=True).resolve()
+    model = asked.networks.load(look.levels)
+    _, picture = sized(asked.photo, "--max-megapixels", SIDE, model.config)
+    picture = in_space(picture)
+    photo, visible = jnp.asarray(picture.rgb), None if picture.alpha is None else jnp.asarray(picture.alpha)
+    style = encode_file(asked.style, model, look.style_size)
+    parts = resolve(model, style, look.levels, look.alpha).replace(visible=visible)
+    settings = Settings(look.levels, look.shrinkage, TRANSFORMS[look.transform])
+    table = look_table(photo, painted(model, photo, parts, settings), visible)
+    write_bytes(asked.output, cube(np.asarray(table), f"{asked.photo.stem} as {asked.style.stem}").encode())
+    print(f"{asked.photo} in the light of {asked.style} -> {asked.output}: {NODES}^3 colors")
 
 
 def description(path: Path) -> list[str]:
