@@ -24,11 +24,12 @@ BIAS = np.float32([0.1, -0.05, 0.2])
 def test_windows_have_the_weighted_moments_by_definition():
     a, b, weights = picture(20, 28, 1), picture(20, 28, 2), np.random.default_rng(0).random((20, 28))
     found = windowed(jnp.asarray(a), jnp.asarray(b), jnp.asarray(weights))
-    assert found.weight.shape == (5, 7)
+    assert found.weight.shape == (3, 4)
     both = np.concatenate([a, b], -1).astype(np.float64).reshape(-1, 6)
     y, x = np.mgrid[:20, :28] + 0.5
-    for i, j in ((0, 0), (2, 6)):
-        w = weights * np.exp(-0.5 * ((y - 4 * i - 2) ** 2 + (x - 4 * j - 2) ** 2) / photo.RADIUS**2)
+    for i, j in ((0, 0), (2, 3)):
+        apart = (y - (i + 0.5) * 20 / 3) ** 2 + (x - (j + 0.5) * 28 / 4) ** 2
+        w = weights * np.exp(-0.5 * apart / photo.RADIUS**2)
         np.testing.assert_allclose(found.weight[i, j], w.sum(), rtol=1e-5)
         np.testing.assert_allclose(found.mean[i, j], np.average(both, 0, w.ravel()), atol=1e-6)
         cov = np.cov(both.T, aweights=w.ravel(), ddof=0)

@@ -25,8 +25,8 @@ from uwct.transforms.affine import Affine
 from uwct.transforms.statistics import Moments
 
 SIDE = 512  # pixels, the long side of the small copy
-STRIDE = 4  # pixels of the small copy from place to place
-RADIUS = 12.0  # the same, the standard deviation of the windows and of their smoothing
+STRIDE = 8  # pixels of the small copy from place to place
+RADIUS = 32.0  # the same, the standard deviation of the windows and of their smoothing
 WIDE = 4  # times the radius, of windows to whose map that of a window tends
 ROWS = 256  # of a photo that are mapped at a time
 RIDGE = 1e-3  # a variance of colors: what varies less takes on the map of what is around it
