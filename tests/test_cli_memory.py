@@ -2,8 +2,9 @@
 
 import psutil
 import pytest
+from PIL import Image
 
-from uwct.cli import memory, sizes
+from uwct.cli import memory, sizes, stylize
 
 
 @pytest.fixture
@@ -53,3 +54,14 @@ def test_pictures_and_windows_keep_within_it(group, folder, monkeypatch):
     assert sizes.free_memory() == 1000
     with pytest.raises(ValueError, match="of memory to be read"):
         sizes.read(folder / "photo.jpg")
+
+
+def test_windows_of_what_must_be_decoded_whole_keep_within_it_too(group, stranger, capsys):
+    Image.open("photo.jpg").save("photo.bmp")
+    write(group, 2**30, 2**30 - 5000)
+    words = ["--style", "style.safetensors", "--tile", "32", "--model", "tiny.safetensors", "--output", "out.png"]
+    with pytest.raises(SystemExit) as stop:
+        stylize.main(["--content", "photo.bmp", *words])
+    assert stop.value.code == 2
+    assert "photo.bmp has 33x21 pixels and needs about 0.0 GiB of memory to be read" in capsys.readouterr().err
+    assert not list(stranger.glob("*out.png*"))

@@ -16,7 +16,15 @@ from tqdm import tqdm
 from uwct.cli.masks import RegionFiles, read_mask
 from uwct.cli.refining import watched
 from uwct.cli.saving import Saving
-from uwct.cli.sizes import REFINING_DISK, REFINING_WINDOW, SMALLEST_WINDOW, sized, tell_frames, window_for
+from uwct.cli.sizes import (
+    REFINING_DISK,
+    REFINING_WINDOW,
+    SMALLEST_WINDOW,
+    check_decoding,
+    sized,
+    tell_frames,
+    window_for,
+)
 from uwct.files import hidden_prefix
 from uwct.networks.model import Model
 from uwct.pictures import images, strips
@@ -256,6 +264,8 @@ def laid_out(
     if content == images.STANDARD:
         raise ValueError("a picture from standard input cannot be done in windows: save it to a file")
     found = images.upright_shape(content)
+    if not strips.is_plain(content):
+        check_decoding(content)
     height, width = images.fitted(found, long_side)
     images.check_shape(output, (height, width))
     further += refining * REFINING_DISK

@@ -68,16 +68,21 @@ def check_memory(name: str, option: str, height: int, width: int, config: ModelC
         )
 
 
+def check_decoding(path: Path) -> None:
+    """Raises ValueError for a picture that there is no memory to decode whole."""
+    height, width = images.shape(path)
+    needed, free = DECODING * height * width + path.stat().st_size, available()
+    if needed > free:
+        raise ValueError(
+            f"{path} has {width}x{height} pixels and needs about {needed / 2**30:.1f} GiB of memory to be read, "
+            f"of which {free / 2**30:.1f} are free"
+        )
+
+
 def read(path: Path) -> images.Picture:
     """The picture of a file, as `images.read` gives it; raises ValueError when there is no memory to decode it."""
     if path != images.STANDARD:
-        height, width = images.shape(path)
-        needed, free = DECODING * height * width + path.stat().st_size, available()
-        if needed > free:
-            raise ValueError(
-                f"{path} has {width}x{height} pixels and needs about {needed / 2**30:.1f} GiB of memory to be read, "
-                f"of which {free / 2**30:.1f} are free"
-            )
+        check_decoding(path)
     return images.read(path)
 
 

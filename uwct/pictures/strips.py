@@ -49,11 +49,17 @@ def read(path: Path, folder: Path, long_side: int = 0) -> LargePicture:
     """
     with images.opened_header(path) as header:
         metadata, frames = metadata_of(header), frames_of(header)
-        plain = header.format in _PLAIN and header.mode in ("RGB", "RGBA", "L") and "transparency" not in header.info
-        plain |= header.format == "PNG" and header.mode == "I;16"
-    picture = _by_strips(path, folder) if plain else _from_memory(path, folder)
+    picture = _by_strips(path, folder) if is_plain(path) else _from_memory(path, folder)
     picture = dataclasses.replace(picture, metadata=metadata, frames=frames)
     return resized(picture, images.fitted(picture.rgb.shape[:2], long_side), folder)
+
+
+def is_plain(path: Path) -> bool:
+    """Whether a picture is read strip by strip, by its header: not what libvips would read in another way."""
+    with images.opened_header(path) as header:
+        if header.format == "PNG" and header.mode == "I;16":
+            return True
+        return header.format in _PLAIN and header.mode in ("RGB", "RGBA", "L") and "transparency" not in header.info
 
 
 def resized(picture: LargePicture, shape: tuple[int, int], folder: Path) -> LargePicture:
