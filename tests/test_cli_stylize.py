@@ -1,4 +1,3 @@
-import dataclasses
 import shutil
 import typing
 from pathlib import Path
@@ -13,11 +12,11 @@ from PIL import Image
 
 import uwct
 from uwct.cli import stylize, texture
-from uwct.cli.look import Look
+from uwct.cli.look import Look, Name
 from uwct.networks.model import load
 from uwct.pictures import images
 from uwct.pipeline import whole
-from uwct.pipeline.presets import PRESETS
+from uwct.pipeline.presets import PHOTO, PRESETS
 
 
 def run(*words):
@@ -364,10 +363,12 @@ def test_the_parsers_own_errors_have_code_2_too(folder, words):
 
 
 def test_every_preset_can_be_named():
-    (names,) = (typing.get_args(field.type) for field in dataclasses.fields(Look) if field.name == "preset")
+    names = typing.get_args(Name)
     assert set(names) == set(PRESETS)
     for name in names:
-        assert Look(name).resolve() == PRESETS[name]
+        assert Look(preset=name).resolve() == Look(preset=name, photo=True).resolve() == PRESETS[name]
+    assert Look().resolve() == PRESETS["paint"]
+    assert Look(photo=True).resolve() == PHOTO
 
 
 @pytest.mark.parametrize("tile", ["off", "96"])

@@ -10,6 +10,7 @@ from uwct.networks.vgg import check_level
 from uwct.pipeline.presets import PHOTO, PRESETS, Preset
 
 NUMBERS = "NUMBER [NUMBER ...]"
+Name = Literal["paint", "gentle", "texture", "shallow", "deep", "colors"]
 PRESETS_OWN = "(default: the preset's)"
 
 
@@ -21,7 +22,7 @@ class Look:
     """Give the photo the style's light and colors, but no strokes: it stays a photograph, with all its details. Best
     with another photo as the style. A small copy is painted, and the photo's own pixels take its colors on."""
     preset: Annotated[
-        Literal["paint", "gentle", "texture", "shallow", "deep", "colors"] | None,
+        Name | None,
         tyro.conf.arg(metavar="{paint,gentle,texture,shallow,deep,colors}", help_behavior_hint="(default: paint)"),
     ] = None
     """Settings that go well together: "paint" for strokes and colors; "gentle" keeps more of the photo's details;
