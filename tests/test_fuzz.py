@@ -29,6 +29,7 @@ import uwct
 from uwct.cli import augment, convert, evaluate, grid, inspect, style, stylize, texture
 from uwct.cli import styles as style_options
 from uwct.convert.collection import open_sources
+from uwct.datasets import stylizer
 from uwct.networks.model import Model, load, save
 from uwct.pictures import bounds, images, strips
 from uwct.pipeline import compat, windows
@@ -293,7 +294,7 @@ def without_networks(folder, tiny_model, monkeypatch):
     monkeypatch.setattr(windows, "stages", lambda model, content, parts, settings, **how: [(1, content)])
     monkeypatch.setattr(style_options, "encode_style", lambda *rest: found)
     monkeypatch.setattr(texture, "synthesize", lambda model, styles, shape, *rest, **how: np.zeros((*shape, 3)))
-    monkeypatch.setattr(augment, "augment", lambda key, model, batch, *rest, **how: batch)
+    monkeypatch.setattr(stylizer, "as_drawn_on_canvas", lambda model, canvas, *rest: canvas)
     monkeypatch.setattr(evaluate, "evaluate", lambda arguments: arguments.look.resolve() and [])
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(Path("photo.jpg").read_bytes())))
     return folder

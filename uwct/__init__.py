@@ -1,5 +1,6 @@
 """Universal style transfer by whitening and coloring transforms (Li et al., NIPS 2017), as pure functions in JAX."""
 
+from uwct.datasets.stylizer import Stylizer
 from uwct.networks.model import backbone, load
 from uwct.pipeline.augment import augment
 from uwct.pipeline.colors import keep_chroma, match_colors
@@ -16,6 +17,7 @@ from uwct.transforms.statistics import merge, moments
 
 __all__ = [
     "Region",
+    "Stylizer",
     "adain",
     "augment",
     "backbone",

@@ -1,60 +1,66 @@
 """`uwct augment`: a data set of pictures in random styles."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 import re
-import zlib
+import shlex
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import jax
-import jax.numpy as jnp
-import numpy as np
 import tyro
-from jax import Array
 from tqdm import tqdm
 
-from uwct.cli.cache import start_quickly
-from uwct.cli.errors import FAULTS, fail_partly, one_sentence, sentence
+from uwct.cli.cache import make_room, start_quickly
+from uwct.cli.dtypes import dtype_for
+from uwct.cli.errors import fail_partly, one_sentence, sentence
 from uwct.cli.manifest import versions
 from uwct.cli.networks import Networks
 from uwct.cli.sizes import MEGAPIXELS, MaxMegapixels, check_memory, check_size, pixel_limit, sized
 from uwct.cli.styles import encode_file
-from uwct.files import append_line, files_in, read_lines
-from uwct.networks.model import Model
+from uwct.datasets.folders import Folder
+from uwct.datasets.formats import Format
+from uwct.datasets.parquet import Parquet
+from uwct.datasets.records import Records
+from uwct.datasets.stylizer import Stylizer
+from uwct.datasets.tars import Tars
+from uwct.datasets.work import Work
+from uwct.files import read_lines
+from uwct.networks.config import ModelConfig
+from uwct.networks.model import Model, load
 from uwct.networks.vgg import check_level
 from uwct.pictures import images
-from uwct.pipeline.augment import Draw, as_drawn, draw
-from uwct.pipeline.level import Settings
-from uwct.pipeline.presets import TRANSFORMS
-from uwct.pipeline.style_files import is_style
-from uwct.pipeline.style_pool import StylePool
-from uwct.pipeline.styles import Style, stack_styles
+from uwct.pipeline.padding import STRIDE
+from uwct.pipeline.style_pool import style_files
+from uwct.pipeline.styles import Style
 
 HELP = """Make a data set of pictures in random styles, for training other networks.
 
 Networks that learn to recognise things lean on texture. Trained on pictures whose textures and colors are those of
 random paintings, they look at shapes more (Geirhos et al., ICLR 2019).
 
-Every picture of the folder IN, and of its subfolders, is written to OUT --per-image times, each time in one of the
-styles and of a strength drawn at random. The same seed gives the same files however the work is spread (--shard).
+IN is a folder of pictures and of subfolders, which may be classes; a folder of WebDataset tars, or of Parquet files of
+Hugging Face datasets; or a data set of tensorflow-datasets, its folder or tfds:NAME. OUT becomes one of the same kind,
+with the same labels, in which every picture is there --per-image times, each time in one of the styles and of a
+strength drawn at random. The same seed gives the same files however the work is spread (--shard, --engine beam).
 Started again, the command goes on with what is missing; with other options or styles it refuses to mix both.
-OUT/manifest-0-of-1.jsonl tells what was drawn.
+OUT/manifest-0-of-1.jsonl tells what was drawn, or the data set itself does.
 
-Example:
-  uwct augment photos stylized --styles paintings --per-image 2 --size 256"""
+Examples:
+  uwct augment photos stylized --styles paintings --per-image 2 --size 256
+  uwct augment tfds:imagenette stylized --styles paintings --preset gentle --plain 0.5"""
 
-Folder = Annotated[Path, tyro.conf.Positional]
+PRESET = Literal["gentle", "paint", "texture", "shallow", "deep", "colors"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
     """What the command was asked to do; the words under each field are its help."""
 
-    source: Annotated[Folder, tyro.conf.arg(name="in")]
-    """The folder of pictures."""
-    output: Annotated[Folder, tyro.conf.arg(name="out")]
+    source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(name="in")]
+    """The pictures: a folder, or tfds:NAME."""
+    output: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="out")]
     """The folder to write to, which is made if need be; it gets the same subfolders."""
     networks: Annotated[Networks, tyro.conf.arg(name="")]
     styles: Path
@@ -65,6 +71,11 @@ class Arguments:
     """How many styles are mixed for each of them, with shares drawn at random."""
     alpha: tuple[float, float] = (0.6, 1.0)
     """The range of strengths, from 0 (as it is) to 1 (all style)."""
+    plain: float = 0.0
+    """The share of them that is left as it is, from 0 to 1."""
+    preset: PRESET | None = None
+    """Settings that go well together (see uwct stylize); its strengths are multiplied with those of --alpha, and
+    --levels, --transform, --shrinkage and --style-size do not count."""
     levels: Annotated[tuple[int, ...], tyro.conf.arg(metavar="LEVEL [LEVEL ...]")] = (4, 3, 2, 1)
     """Which of the five levels to use; they always run from the deepest (5) to the shallowest (1)."""
     transform: Literal["wct", "monge", "adain"] = "monge"
@@ -72,7 +83,15 @@ class Arguments:
     shrinkage: float = 0.3
     """From 0 to 1: how much faint variation is kept from being blown up."""
     size: int = 0
-    """Long side of the results in pixels; 0 keeps each picture's size. Each new size is compiled for."""
+    """Long side of the results in pixels; 0 keeps each picture's size."""
+    grid: int = STRIDE
+    """Pictures are padded to multiples of so many pixels, and each new size of that is compiled for, which takes longer
+    than many pictures; 64 where sizes differ much. A multiple of 16."""
+    together: int = 1
+    """How many pictures of a size are painted at once: more are faster on GPUs. The last bits of results may then
+    depend on it. A folder of pictures goes one by one."""
+    refine_steps: int = 0
+    """By how many steps each of them is then refined (see uwct stylize --refine): seconds for each picture."""
     style_size: int = 512
     """Long side in pixels to which the styles are resized; 0 keeps them as they are."""
     style_store: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
@@ -82,16 +101,17 @@ class Arguments:
     """The seed of all that is drawn."""
     shard: Annotated[str, tyro.conf.arg(metavar="I/N")] = "0/1"
     """Do the I-th of N parts of the work, I from 0 to N - 1: one command a computer of a cluster."""
+    split: str = "train"
+    """Which split of a data set of tensorflow-datasets."""
+    data_dir: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
+    """Where tensorflow-datasets keeps its data sets; by default its own folder."""
+    engine: Literal["local", "beam"] = "local"
+    """What spreads the work: this process alone, or Apache Beam (the extra beam)."""
+    beam_options: str = ""
+    """Options of Beam and of its runner, as one word: "--direct_num_workers 4 --direct_running_mode multi_processing"
+    for the processes of one machine."""
     max_megapixels: MaxMegapixels = MEGAPIXELS
     """Pictures of more million pixels are refused before they are decoded: a small file can claim any size."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Task:
-    """A picture and what to write of it."""
-
-    source: Path
-    outputs: tuple[Path, ...]
 
 
 def main(argv: list[str] | None = None, prog: str = "uwct augment") -> None:
@@ -100,121 +120,149 @@ def main(argv: list[str] | None = None, prog: str = "uwct augment") -> None:
     start_quickly()
     with one_sentence(), pixel_limit(arguments.max_megapixels):
         part, parts = check(arguments)
-        tasks = plan(arguments)[part::parts]
-        failures = run(arguments, tasks, arguments.output / f"manifest-{part}-of-{parts}.jsonl")
+        failures = run(arguments, part, parts)
     fail_partly(failures)
 
 
 def check(arguments: Arguments) -> tuple[int, int]:
-    """Which part of how many to do; raises ValueError for options that do not make sense."""
-    if arguments.per_image < 1 or arguments.mixed < 1:
-        option, given = ("mixed", arguments.mixed) if arguments.per_image > 0 else ("per-image", arguments.per_image)
-        raise ValueError(f"--{option} must be at least 1, not {given}")
-    low, high = arguments.alpha
-    if not 0 <= low <= high <= 1:
-        raise ValueError(f"--alpha must be two numbers from 0 to 1, the smaller first, not {low:g} {high:g}")
+    """Which part of how many to do; raises ValueError for options that do not make sense, and that no other checks."""
     if not arguments.levels or len(set(arguments.levels)) != len(arguments.levels):
         raise ValueError(f"--levels must name levels, each once, not {list(arguments.levels)}")
     for level in arguments.levels:
         check_level(level)
-    if not 0 <= arguments.shrinkage <= 1:
-        raise ValueError(f"--shrinkage must lie between 0 and 1, not {arguments.shrinkage:g}")
-    if not 0 <= arguments.seed < 2**32:
-        raise ValueError(f"--seed must lie between 0 and 2^32, not {arguments.seed}")
     check_size("--size", arguments.size)
     check_size("--style-size", arguments.style_size)
     found = re.fullmatch(r"(\d+)/(\d+)", arguments.shard)
     if not found or not int(found[1]) < int(found[2]):
         raise ValueError(f"--shard must be I/N with I from 0 to N - 1, not {arguments.shard}")
+    if arguments.engine == "beam" and arguments.shard != "0/1":
+        raise ValueError("--shard and --engine beam exclude each other: Beam spreads the work itself")
     return int(found[1]), int(found[2])
 
 
-def plan(arguments: Arguments) -> list[Task]:
-    """All pictures and their outputs; raises ValueError or OSError for folders that do not do."""
-    source, output = arguments.source, arguments.output
+def run(arguments: Arguments, part: int, parts: int) -> list[str]:
+    """Does what is not done yet of a part; returns what was wrong with pictures that were passed over."""
+    stylizer, data = stylizer_of(arguments), data_of(arguments)
+    shards = data.shards()
+    if isinstance(data, Folder):
+        data.check(shards, stylizer.names(""))
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    images.check_folder(arguments.output)
+    how = said(arguments, style_files(arguments.styles))
+    check_same(arguments.output, how)
+    work = Work(data, stylizer, how | {"versions": versions()}, sentence)
+    failures: list[str] = []
+    if left := work.left(shards[part::parts]):
+        styles = stylizer.readable.faults  # raises where there is nothing to paint with, or in
+        if arguments.engine == "beam":
+            failures += by_beam(arguments, work, left)
+        else:
+            manifest = arguments.output / f"manifest-{part}-of-{parts}.jsonl"
+            reports = [
+                work(shard, manifest) for shard in tqdm(left, unit="picture" if isinstance(data, Folder) else "shard")
+            ]
+            failures += [*map(sentence, styles.values()), *(text for report in reports for text in report.failures)]
+    if not work.left(shards):
+        work.finish()
+    return failures
+
+
+def by_beam(arguments: Arguments, work: Work, shards: list[str]) -> list[str]:
+    """The same by Apache Beam."""
+    try:
+        from uwct import beam
+    except ImportError as error:
+        raise ImportError(f'--engine beam needs Apache Beam: python -m pip install ".[beam]" ({error})') from None
+    return beam.run(work, shards, shlex.split(arguments.beam_options))
+
+
+def stylizer_of(arguments: Arguments) -> Stylizer:
+    """What paints; raises ValueError for options that do not make sense."""
+    output = arguments.output.resolve()
+    names = ("seed", "mixed", "alpha", "plain", "preset", "levels", "transform", "shrinkage", "style_size")
+    options = {name: getattr(arguments, name) for name in (*names, "refine_steps", "grid", "together")}
+    store = arguments.style_store or output.with_name(f"{output.name}.styles")
+    networks, options["copies"] = arguments.networks, arguments.per_image
+    options["encode"] = reading_of(arguments).encode
+    try:
+        return Stylizer(arguments.styles, store, networks.model, dtype_for(networks.dtype), **options)
+    except ValueError as fault:  # which begins with the name of a setting
+        name, rest = str(fault).split(" ", 1)
+        raise ValueError(f"--{'per-image' if name == 'copies' else name.replace('_', '-')} {rest}") from None
+
+
+def data_of(arguments: Arguments) -> Format:
+    """What is read and written: by the prefix tfds:, or by what lies in a folder."""
+    name = arguments.source.removeprefix("tfds:")
+    source, output = Path(name), arguments.output
+    reading = reading_of(arguments)
+    if name != arguments.source:
+        return Records(name, output, arguments.split, arguments.data_dir, reading.decode)
+    if not source.is_dir():
+        raise FileNotFoundError(f"there is no folder {source}; data sets of tensorflow-datasets are called tfds:NAME")
     if source.resolve() == output.resolve() or source.resolve() in output.resolve().parents:
         raise ValueError(f"{output} must lie outside {source}, which is searched whole")
-    tasks: list[Task] = []
-    seen: set[Path] = set()
-    for path in images.pictures_in(source, recursive=True):
-        inside = path.relative_to(source)
-        suffix = path.suffix if path.suffix.lower() in images.SUFFIXES else f"{path.suffix}.png"
-        numbers = [f"_{i}" for i in range(arguments.per_image)] if arguments.per_image > 1 else [""]
-        names = tuple(output / inside.with_name(f"{path.stem}{number}{suffix}") for number in numbers)
-        if seen & set(names):
-            raise ValueError(f"two pictures would be written to {min(seen & set(names))}; rename their files")
-        seen |= set(names)
-        tasks.append(Task(path, names))
-    output.mkdir(parents=True, exist_ok=True)
-    images.check_folder(output)
-    return tasks
+    if (source / "dataset_info.json").exists():
+        return Records(name, output, arguments.split, None, reading.decode)
+    if any(source.glob("*.tar")):
+        return Tars(source, output, reading.decode)
+    if any(source.glob("*.parquet")):
+        return Parquet(source, output, reading.decode)
+    return Folder(source, output, reading.load)
 
 
-def run(arguments: Arguments, tasks: list[Task], manifest: Path) -> list[str]:
-    """Does what is not done yet; returns what was wrong with pictures that were passed over."""
-    paths = style_files(arguments.styles)
-    how = said(arguments, paths)
-    output = arguments.output.resolve()
-    check_same(output, how)
-    missing = [task for task in tasks if not all(path.exists() for path in task.outputs)]
-    if not missing:
-        return []
-    model = arguments.networks.load(arguments.levels)
-    store = (arguments.style_store or output.with_name(f"{output.name}.styles")) / f"size{arguments.style_size}"
-    pool = StylePool(paths, model, lambda path: encode_file(path, model, arguments.style_size), store, arguments.styles)
-    styles, failures = Styles(pool), list[str]()
-    how["versions"] = versions()
-    for task in tqdm(missing, unit="picture"):
-        try:
-            picture, drawn, results = paint(arguments, task, model, styles)
-            # First the lines, then the files: so that there is none without its line, whenever this ends.
-            for i, path in enumerate(task.outputs):
-                names = [str(paths[style]) for style in drawn.styles[i]]
-                shares = {"styles": names, "weights": drawn.weights[i].tolist(), "alpha": float(drawn.strengths[i])}
-                append_line(manifest, {"source": str(task.source), "output": str(path), **shares, **how})
-            for path, rgb in zip(task.outputs, results, strict=True):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                images.write(path, dataclasses.replace(picture, rgb=rgb))
-        except FAULTS as fault:
-            failures.append(f"{task.source}: {sentence(fault)}")
-    return [*map(sentence, styles.faults.values()), *failures]
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """How pictures are read, by any worker: within the bounds of size and memory."""
+
+    size: int
+    copies: int
+    model: str
+    megapixels: float
+
+    def load(self, path: Path) -> images.Picture:
+        """The picture of a file."""
+        config = config_of(self.model)
+        with pixel_limit(self.megapixels):
+            _, picture = sized(path, "--size", self.size, config)
+        self._check(picture, str(path), config)
+        return picture
+
+    def decode(self, data: bytes, name: str) -> images.Picture:
+        """The picture in the bytes of a file."""
+        with pixel_limit(self.megapixels):
+            picture = images.decode(data, name)
+        picture = images.resize(picture, images.fitted(picture.rgb.shape[:2], self.size))
+        self._check(picture, name, config_of(self.model))
+        make_room((picture.rgb.shape[0], picture.rgb.shape[1]))
+        return picture
+
+    def encode(self, path: Path, model: Model, long_side: int, *, vgg: Model | None = None) -> Style:
+        """The style of a file."""
+        with pixel_limit(self.megapixels):
+            return encode_file(path, model, long_side, None, vgg)
+
+    def _check(self, picture: images.Picture, name: str, config: ModelConfig) -> None:
+        height, width = picture.rgb.shape[:2]
+        check_memory(name, "--size", height * self.copies, width, config)
 
 
-class Styles:
-    """The styles of a pool that can be read, and what is wrong with the others, as far as they were asked for."""
+def reading_of(arguments: Arguments) -> Reading:
+    """How pictures and styles are read."""
+    return Reading(arguments.size, arguments.per_image, arguments.networks.model, arguments.max_megapixels)
 
-    def __init__(self, pool: StylePool) -> None:
-        """Raises what is wrong with the last style when none can be read."""
-        self.pool = pool
-        self.faults: dict[int, BaseException] = {}  # by the style's index
-        self.readable(0)
 
-    def readable(self, index: int) -> int:
-        """The index of a style, or of the next that can be read: the same whoever asks."""
-        for step in range(len(self.pool)):
-            following = (index + step) % len(self.pool)
-            if following in self.faults:
-                continue
-            try:
-                self.pool[following]
-            except FAULTS as fault:
-                self.faults[following] = fault
-            else:
-                return following
-        raise list(self.faults.values())[-1]
-
-    def draw(self, key: Array, arguments: Arguments) -> tuple[Draw, list[Style]]:
-        """What is drawn for the outputs of a picture; and for each number of the mixture the stack of their styles."""
-        drawn = draw(key, arguments.per_image, len(self.pool), arguments.alpha, arguments.mixed)
-        drawn = jax.tree.map(np.asarray, drawn)
-        drawn = drawn._replace(styles=np.vectorize(self.readable)(drawn.styles))
-        return drawn, [stack_styles([self.pool[index] for index in column]) for column in drawn.styles.T]
+@functools.cache
+def config_of(model: str) -> ModelConfig:
+    """The config of a model, by its name or file."""
+    return load(model).config
 
 
 def said(arguments: Arguments, styles: list[Path]) -> dict[str, Any]:
     """What a result depends on: options, and which styles there are."""
-    names = ("per_image", "mixed", "levels", "transform", "shrinkage", "size", "style_size", "seed")
-    options = {name: getattr(arguments, name) for name in names} | {"alpha_range": arguments.alpha}
+    names = ("per_image", "mixed", "plain", "preset", "levels", "transform", "shrinkage", "size", "grid", "style_size")
+    options = {name: getattr(arguments, name) for name in (*names, "refine_steps", "seed")}
+    options |= {"alpha_range": arguments.alpha}
     listed = "\n".join(f"{path.relative_to(arguments.styles).as_posix()} {path.stat().st_size}" for path in styles)
     digest = hashlib.sha256(listed.encode(errors="surrogateescape")).hexdigest()[:16]
     return options | dataclasses.asdict(arguments.networks) | {"style_files": digest}
@@ -233,30 +281,3 @@ def check_same(output: Path, how: dict[str, Any]) -> None:
                         f"{output} holds pictures that were made with another --{option} ({differs}); "
                         "name another folder, or the same options"
                     )
-
-
-def style_files(folder: Path) -> list[Path]:
-    """The pictures and style files in a folder and its subfolders, sorted; raises ValueError for none."""
-    if not folder.is_dir():
-        raise FileNotFoundError(f"there is no folder {folder}")
-    found = [p for p in files_in(folder, recursive=True) if is_style(p) or p.suffix.lower() in images.READABLE]
-    if not found:
-        raise ValueError(f"the folder {folder} holds no styles")
-    return sorted(found)
-
-
-def paint(arguments: Arguments, task: Task, model: Model, styles: Styles) -> tuple[images.Picture, Draw, np.ndarray]:
-    """A picture, what was drawn for each of its outputs, and the outputs `[N, H, W, 3]`."""
-    _, picture = sized(task.source, "--size", arguments.size, model.config)
-    height, width = picture.rgb.shape[:2]
-    check_memory(str(task.source), "--size", height * len(task.outputs), width, model.config)
-    drawn, chosen = styles.draw(picture_key(arguments.seed, task.source.relative_to(arguments.source)), arguments)
-    batch = jnp.broadcast_to(jnp.asarray(picture.rgb), (len(task.outputs), *picture.rgb.shape))
-    levels = tuple(sorted(arguments.levels, reverse=True))
-    settings = Settings(levels, arguments.shrinkage, TRANSFORMS[arguments.transform])
-    return picture, drawn, np.asarray(as_drawn(model, batch, chosen, drawn, settings))
-
-
-def picture_key(seed: int, name: Path) -> Array:
-    """The random key of a picture, by its path inside the folder: whoever does it draws the same."""
-    return jax.random.fold_in(jax.random.key(seed), zlib.crc32(name.as_posix().encode()))

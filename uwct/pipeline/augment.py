@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from uwct.networks.model import Model
@@ -67,11 +68,63 @@ def augment(
     return as_drawn(model, pictures, chosen, drawn, Settings(tuple(levels), shrinkage, transform))
 
 
-def as_drawn(model: Model, pictures: Array, chosen: list[Style], drawn: Draw, settings: Settings) -> Array:
-    """Pictures `[N, H, W, 3]` in the styles that were drawn: for each number of the mixture, a stack of N of them."""
-    every = (jnp.broadcast_to(x, (len(settings.levels), *x.shape)) for x in (drawn.weights, drawn.strengths))
-    parts = Parts([], [], Part(chosen, *every))
+def as_drawn(
+    model: Model, pictures: Array, chosen: list[Style], drawn: Draw, settings: Settings, shares: Sequence[float] = ()
+) -> Array:
+    """Pictures `[N, H, W, 3]` in the styles that were drawn: for each number of the mixture, a stack of N of them.
+
+    `shares` of the strengths are those of levels, from the first to the last; all of them if there are none.
+    """
+    parts = parts_of(chosen, drawn, shares or [1.0] * len(settings.levels))
     return jnp.clip(painted(model, jnp.asarray(pictures, jnp.float32), parts, settings), 0, 1)
+
+
+def as_drawn_on_canvas(
+    model: Model,
+    canvas: Array,
+    sizes: np.ndarray,
+    chosen: list[Style],
+    drawn: Draw,
+    settings: Settings,
+    shares: Sequence[float],
+) -> Array:
+    """The same for pictures of different sizes: each lies in the upper left corner of a canvas `[N, H, W, 3]`.
+
+    `sizes[N, 2]` are their heights and widths. What lies beyond is their reflection, anew at each level, and does not
+    count, so that the result is that of each picture by itself. H and W must be multiples of `padding.STRIDE`.
+    """
+    every = parts_of(chosen, drawn, shares)
+    picture, visible = jnp.asarray(canvas, jnp.float32), _visible(sizes, (canvas.shape[1], canvas.shape[2]))
+    for number, level in enumerate(settings.levels):
+        one = jax.tree.map(lambda x, number=number: x[number : number + 1], (every.rest.weights, every.rest.alphas))
+        parts = Parts([], [], Part(chosen, *one), visible)
+        whole = picture if visible is None else _reflected(picture, sizes)
+        picture = painted(model, whole, parts, settings.replace(levels=(level,)))
+    return jnp.clip(picture, 0, 1)
+
+
+def _reflected(canvas: Array, sizes: np.ndarray) -> Array:
+    """Pictures in the corners of canvases, with their own reflection around them."""
+    for axis in (0, 1):
+        places = np.stack([np.pad(np.arange(n), (0, canvas.shape[axis + 1] - n), "reflect") for n in sizes[:, axis]])
+        wide = places[:, :, None, None] if axis == 0 else places[:, None, :, None]
+        canvas = jnp.take_along_axis(canvas, jnp.asarray(wide), axis + 1)
+    return canvas
+
+
+def _visible(sizes: np.ndarray, shape: tuple[int, int]) -> Array | None:
+    """Which pixels `[N, H, W]` of canvases are pictures; None where all are."""
+    if (sizes == shape).all():
+        return None
+    rows, columns = (np.arange(side) < sizes[:, axis, None] for axis, side in enumerate(shape))
+    return jnp.asarray(rows[:, :, None] & columns[:, None], jnp.float32)
+
+
+def parts_of(chosen: list[Style], drawn: Draw, shares: Sequence[float]) -> Parts:
+    """What is asked of pictures that take on what was drawn, by levels' shares of the strength."""
+    strengths = jnp.stack([share * jnp.asarray(drawn.strengths) for share in shares])
+    weights = jnp.broadcast_to(drawn.weights, (len(shares), *drawn.weights.shape))
+    return Parts([], [], Part(chosen, weights, strengths))
 
 
 def draw(key: Array, pictures: int, styles: int, alpha: tuple[float, float], mixed: int = 1) -> Draw:

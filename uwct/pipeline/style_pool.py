@@ -4,26 +4,61 @@ import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
+from safetensors import SafetensorError
+
+from uwct.files import files_in
 from uwct.networks.model import Model
+from uwct.pictures import images
+from uwct.pipeline.refine import with_manners
 from uwct.pipeline.style_files import encoder_hash, is_style, load_style, save_style
-from uwct.pipeline.styles import Style
+from uwct.pipeline.styles import Style, encode_style
 
 IN_MEMORY = 128  # styles, of up to 2.3 MiB
+# What reading or encoding a file raises that is no whole style.
+UNREADABLE = (ValueError, OSError, FloatingPointError, MemoryError, SafetensorError, jax.errors.JaxRuntimeError)
+
+
+def style_files(folder: Path) -> list[Path]:
+    """The pictures and style files in a folder and its subfolders, sorted; raises ValueError for none."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder}")
+    found = [p for p in files_in(folder, recursive=True) if is_style(p) or p.suffix.lower() in images.READABLE]
+    if not found:
+        raise ValueError(f"the folder {folder} holds no styles")
+    return sorted(found)
+
+
+def style_of(path: Path, model: Model, long_side: int, *, vgg: Model | None = None) -> Style:
+    """The style in a style file, or of a picture at a long side in pixels (0: its own).
+
+    With `vgg` it can be refined towards. What is transparent does not count. Raises what reading raises.
+    """
+    if is_style(path):
+        return load_style(path, model)
+    picture = images.read(path)
+    picture = images.resize(picture, images.fitted(picture.rgb.shape[:2], long_side))
+    rgb, where = jnp.asarray(picture.rgb), None if picture.alpha is None else jnp.asarray(picture.alpha)
+    if where is not None and not where.any():
+        raise ValueError(f"{path} is transparent everywhere, so shows no style")
+    style = encode_style(model, rgb, where)
+    return with_manners(style, vgg, rgb, where) if vgg else style
 
 
 class StylePool:
     """The styles of pictures and style files, of which any number may be read by any number of processes at once.
 
     What `encode` makes of a picture is kept in `folder`, so that it is made once; a picture that is newer than what is
-    kept of it is encoded anew.
+    kept of it is encoded anew. Without a folder none is kept.
     """
 
     def __init__(
-        self, paths: Sequence[Path], model: Model, encode: Callable[[Path], Style], folder: Path, root: Path
+        self, paths: Sequence[Path], model: Model, encode: Callable[[Path], Style], folder: Path | None, root: Path
     ) -> None:
         """`root` is a folder in which all paths lie; the names in `folder` are theirs, for each model apart."""
         self.paths, self._model, self._encode = paths, model, encode
-        self._root, self._folder = root, folder / encoder_hash(model)
+        self._root, self._folder = root, folder and folder / encoder_hash(model)
         self._get = functools.lru_cache(maxsize=IN_MEMORY)(self._read)
 
     def __len__(self) -> int:
@@ -35,7 +70,7 @@ class StylePool:
 
     def _read(self, index: int) -> Style:
         path = self.paths[index]
-        if is_style(path):
+        if is_style(path) or self._folder is None:
             return self._encode(path)
         inside = path.relative_to(self._root)
         kept = self._folder / inside.with_name(f"{inside.name}.safetensors")
@@ -45,3 +80,31 @@ class StylePool:
         kept.parent.mkdir(parents=True, exist_ok=True)
         save_style(style, kept, self._model)
         return style
+
+
+class ReadableStyles:
+    """The styles of a pool that can be read.
+
+    Attributes:
+      faults: what is wrong with the others, by their index, as far as they were asked for.
+    """
+
+    def __init__(self, pool: StylePool) -> None:
+        """Raises what is wrong with the last style when none can be read."""
+        self.pool = pool
+        self.faults: dict[int, BaseException] = {}
+        self.readable(0)
+
+    def readable(self, index: int) -> int:
+        """The index of a style, or of the next that can be read: the same whoever asks."""
+        for step in range(len(self.pool)):
+            following = (index + step) % len(self.pool)
+            if following in self.faults:
+                continue
+            try:
+                self.pool[following]
+            except UNREADABLE as fault:
+                self.faults[following] = fault
+            else:
+                return following
+        raise list(self.faults.values())[-1]
