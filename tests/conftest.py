@@ -35,6 +35,8 @@ settings.load_profile("uwct")
 NEEDS = {
     "av": ("cli_video", "clips", "documents"),
     "h5py": ("cli_convert", "cli_fetch", "fuzz", "refusals", "strangers"),
+    "onnx": ("documents", "export"),
+    "onnxruntime": ("documents", "export"),
     "playwright": ("web",),
     "torch": ("cli_convert", "cli_fetch", "compat", "formats", "fuzz", "preprocessing", "refusals", "strangers"),
 }

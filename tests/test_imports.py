@@ -11,8 +11,8 @@ import uwct
 
 ROOT = Path(uwct.__file__).parent
 # What is in a room may import its own room and those before it.
-ROOMS = ["files", "transforms", "networks", "convert", "pictures", "pipeline", "judge", "training", "datasets"]
-ROOMS += ["beam", "cli"]
+ROOMS = ["files", "transforms", "networks", "convert", "pictures", "pipeline", "export", "judge", "training"]
+ROOMS += ["datasets", "beam", "cli"]
 MODULES = sorted(p for p in ROOT.rglob("*.py") if p.name not in ("__init__.py", "__main__.py"))
 
 

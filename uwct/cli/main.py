@@ -14,6 +14,7 @@ Style transfer from any picture to any photo, without training per style.
   uwct augment   make a data set of pictures in random styles
   uwct video     paint a video in the manner of any picture
   uwct evaluate  measure how near stylized pictures are to their styles and contents
+  uwct export    make a program that paints without uwct: ONNX, StableHLO
   uwct train     train the networks' decoders, or a narrower network, on photographs
   uwct convert   make a model file of weights that other programs wrote
   uwct fetch     download published networks, such as the paper's own
@@ -42,6 +43,8 @@ def main() -> None:
         from uwct.cli.video import main as run
     elif command == "evaluate":
         from uwct.cli.evaluate import main as run
+    elif command == "export":
+        from uwct.cli.export import main as run
     elif command == "train":
         from uwct.cli.train import main as run
     elif command == "convert":

@@ -16,6 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.export import is_symbolic_dim
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
@@ -48,7 +49,8 @@ ad.defbilinear(kernel_p, lambda ct, x, y: conv3x3_input(y, ct), lambda ct, x, y:
 
 @conv_p.def_abstract_eval
 def _conv_shape(x: Any, kernel: Any) -> Any:
-    if x.ndim != 4 or kernel.ndim != 4 or kernel.shape[:3] != (3, 3, x.shape[3]) or min(x.shape[1:3]) < 3:
+    fits = x.ndim == kernel.ndim == 4 and kernel.shape[:3] == (3, 3, x.shape[3])
+    if not fits or x.shape[1] < 3 or x.shape[2] < 3:
         raise ValueError(
             f"conv3x3 takes x[N, H + 2, W + 2, C] and kernel[3, 3, C, D], not {x.shape} and {kernel.shape}"
         )
@@ -127,7 +129,12 @@ def _lower(primitive: Primitive, native: Any, products: Any) -> None:
     config: Any = jax.config  # whose flags type checkers do not see
     primitive.def_impl(lambda *args: products(*args) if config.jax_disable_jit else compiled(*args))
     mlir.register_lowering(primitive, mlir.lower_fun(native, multiple_results=False))
-    mlir.register_lowering(primitive, mlir.lower_fun(products, multiple_results=False), platform="cpu")
+
+    def on_cpu(*args: Array) -> Array:  # products go by blocks of rows, whose number must be known
+        symbolic = any(is_symbolic_dim(side) for each in args for side in each.shape)
+        return native(*args) if symbolic else products(*args)
+
+    mlir.register_lowering(primitive, mlir.lower_fun(on_cpu, multiple_results=False), platform="cpu")
 
 
 _lower(conv_p, _conv_native, convolution_cpu.conv)

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.custom_derivatives import SymbolicZero
+from jax.export import is_symbolic_dim
 
 from uwct.networks import convolution_cpu
 from uwct.networks.convolution import conv3x3_valid
@@ -78,7 +79,8 @@ def _conv_layer(x: Array, kernel: Array, bias: Array, relu: bool, upsampled: boo
         y = conv3x3(upsample(x) if upsampled else x, kernel, bias, padding=padding)
         return jax.nn.relu(y) if relu else y
 
-    if padding != "reflect" or min(x.shape[-3:-1]) < 2:
+    symbolic = any(map(is_symbolic_dim, x.shape))  # sides that an exported program finds out later
+    if padding != "reflect" or symbolic or min(x.shape[-3:-1]) < 2:
         return plain(x, kernel, bias)
 
     def fused(x: Array, kernel: Array, bias: Array) -> Array:

@@ -2,30 +2,31 @@
 
 Contract: each transform takes `(content, style)`, two `Moments` of the same channels, and returns an `Affine` that
 moves the content's mean to the style's. Where the content has full rank, `wct` and `monge` give it the style's
-covariance; where it has not, they give 0 in the directions that the content lacks.
+covariance; where it has not, they give 0 in the directions that the content lacks. `method` says how roots are taken
+(see linalg.py).
 """
 
 import jax.numpy as jnp
 from jax import Array, lax
 
 from uwct.transforms.affine import Affine, compose
-from uwct.transforms.linalg import inv_sqrtm, sqrtm
+from uwct.transforms.linalg import Method, inv_sqrtm, sqrtm
 from uwct.transforms.statistics import Moments
 
 
-def whiten(content: Moments) -> Affine:
+def whiten(content: Moments, *, method: Method = "auto") -> Affine:
     """To mean 0 and covariance I on the content's subspace (ZCA): cov^(-1/2) (x - mean). Li et al. 2017, eq. 3."""
-    return _centered(inv_sqrtm(content.cov), content.mean, jnp.zeros_like(content.mean))
+    return _centered(inv_sqrtm(content.cov, method=method), content.mean, jnp.zeros_like(content.mean))
 
 
-def color(style: Moments) -> Affine:
+def color(style: Moments, *, method: Method = "auto") -> Affine:
     """From mean 0 and covariance I to the style's: cov^(1/2) x + mean. Li et al. 2017, eq. 4."""
-    return Affine(sqrtm(style.cov), style.mean)
+    return Affine(sqrtm(style.cov, method=method), style.mean)
 
 
-def wct(content: Moments, style: Moments) -> Affine:
+def wct(content: Moments, style: Moments, *, method: Method = "auto") -> Affine:
     """The whitening and coloring transform of Li et al. (NIPS 2017)."""
-    return compose(color(style), whiten(content))
+    return compose(color(style, method=method), whiten(content, method=method))
 
 
 def whitened(content: Moments, style: Moments) -> Affine:
@@ -42,14 +43,14 @@ def adain(content: Moments, style: Moments) -> Affine:
     return _centered(scale[..., None] * jnp.eye(scale.shape[-1], dtype=scale.dtype), content.mean, style.mean)
 
 
-def monge(content: Moments, style: Moments) -> Affine:
+def monge(content: Moments, style: Moments, *, method: Method = "auto") -> Affine:
     """The optimal transport between Gaussians, which moves features the least (Lu et al., ICCV 2019).
 
     Its middle root is of a product of both covariances, whose eigenvalues spread as far as theirs together: directions
     in which both pictures vary little are dropped sooner than by `wct`.
     """
-    root, inverse = sqrtm(content.cov), inv_sqrtm(content.cov)
-    middle = sqrtm(_product(root, style.cov, root))
+    root, inverse = sqrtm(content.cov, method=method), inv_sqrtm(content.cov, method=method)
+    middle = sqrtm(_product(root, style.cov, root), method=method)
     return _centered(_product(inverse, middle, inverse), content.mean, style.mean)
 
 
