@@ -33,7 +33,7 @@ settings.load_profile("uwct")
 
 # Test files, by the packages of extras that they import: where a system has no wheel, they are left out.
 NEEDS = {
-    "av": ("cli_video", "clips", "documents"),
+    "av": ("animations", "cli_frames", "cli_video", "clips", "documents", "look_tables"),
     "h5py": ("cli_convert", "cli_fetch", "fuzz", "refusals", "strangers"),
     "onnx": ("documents", "export"),
     "onnxruntime": ("documents", "export"),
