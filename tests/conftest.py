@@ -33,12 +33,17 @@ settings.load_profile("uwct")
 
 # Test files, by the packages of extras that they import: where a system has no wheel, they are left out.
 NEEDS = {
+    "apache_beam": ("beam",),
     "av": ("animations", "cli_frames", "cli_video", "clips", "documents", "look_tables"),
+    "datasets": ("datasets", "loaders"),
     "h5py": ("cli_convert", "cli_fetch", "fuzz", "refusals", "strangers"),
     "onnx": ("documents", "export"),
     "onnxruntime": ("documents", "export"),
     "playwright": ("web",),
+    "ray": ("ray",),
+    "tensorflow": ("datasets",),
     "torch": ("cli_convert", "cli_fetch", "compat", "formats", "fuzz", "preprocessing", "refusals", "strangers"),
+    "webdataset": ("datasets", "beam"),
 }
 collect_ignore = [f"test_{name}.py" for needed in NEEDS if not find_spec(needed) for name in NEEDS[needed]]
 

@@ -108,8 +108,8 @@ class Arguments:
     engine: Literal["local", "beam"] = "local"
     """What spreads the work: this process alone, or Apache Beam (the extra beam)."""
     beam_options: str = ""
-    """Options of Beam and of its runner, as one word: "--direct_num_workers 4 --direct_running_mode multi_processing"
-    for the processes of one machine."""
+    """Options of Beam and of its runner, as one word behind an =: for the processes of one machine,
+    --beam-options="--direct_num_workers 4 --direct_running_mode multi_processing"."""
     max_megapixels: MaxMegapixels = MEGAPIXELS
     """Pictures of more million pixels are refused before they are decoded: a small file can claim any size."""
 
