@@ -34,9 +34,21 @@ settings.load_profile("uwct")
 # Test files, by the packages of extras that they import: where a system has no wheel, they are left out.
 NEEDS = {
     "av": ("cli_video", "clips", "documents"),
+    "ipykernel": ("notebook",),
+    "nbclient": ("notebook",),
     "h5py": ("cli_convert", "cli_fetch", "fuzz", "refusals", "strangers"),
     "playwright": ("web",),
-    "torch": ("cli_convert", "cli_fetch", "compat", "formats", "fuzz", "preprocessing", "refusals", "strangers"),
+    "torch": (
+        "cli_convert",
+        "cli_fetch",
+        "comfyui",
+        "compat",
+        "formats",
+        "fuzz",
+        "preprocessing",
+        "refusals",
+        "strangers",
+    ),
 }
 collect_ignore = [f"test_{name}.py" for needed in NEEDS if not find_spec(needed) for name in NEEDS[needed]]
 
