@@ -36,6 +36,9 @@ NEEDS = {
     "apache_beam": ("beam",),
     "av": ("animations", "cli_frames", "cli_video", "clips", "documents", "look_tables"),
     "datasets": ("datasets", "loaders"),
+    "av": ("cli_video", "clips", "documents"),
+    "ipykernel": ("notebook",),
+    "nbclient": ("notebook",),
     "h5py": ("cli_convert", "cli_fetch", "fuzz", "refusals", "strangers"),
     "onnx": ("documents", "export"),
     "onnxruntime": ("documents", "export"),
@@ -44,6 +47,17 @@ NEEDS = {
     "tensorflow": ("datasets",),
     "torch": ("cli_convert", "cli_fetch", "compat", "formats", "fuzz", "preprocessing", "refusals", "strangers"),
     "webdataset": ("datasets", "beam"),
+    "torch": (
+        "cli_convert",
+        "cli_fetch",
+        "comfyui",
+        "compat",
+        "formats",
+        "fuzz",
+        "preprocessing",
+        "refusals",
+        "strangers",
+    ),
 }
 collect_ignore = [f"test_{name}.py" for needed in NEEDS if not find_spec(needed) for name in NEEDS[needed]]
 
