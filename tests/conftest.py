@@ -36,7 +36,6 @@ NEEDS = {
     "apache_beam": ("beam",),
     "av": ("animations", "cli_frames", "cli_video", "clips", "documents", "look_tables"),
     "datasets": ("datasets", "loaders"),
-    "av": ("cli_video", "clips", "documents"),
     "ipykernel": ("notebook",),
     "nbclient": ("notebook",),
     "h5py": ("cli_convert", "cli_fetch", "fuzz", "refusals", "strangers"),
@@ -45,7 +44,6 @@ NEEDS = {
     "playwright": ("web",),
     "ray": ("ray",),
     "tensorflow": ("datasets",),
-    "torch": ("cli_convert", "cli_fetch", "compat", "formats", "fuzz", "preprocessing", "refusals", "strangers"),
     "webdataset": ("datasets", "beam"),
     "torch": (
         "cli_convert",

@@ -7,11 +7,15 @@ mask (left.png), a model (tiny.safetensors) and a style of that model (style.saf
 from pathlib import Path
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "together.md"
-BASE = {"--content": ["photo.jpg"], "--style": ["a.png"], "--levels": ["2", "1"], "--model": ["tiny.safetensors"]}
+BASE = {"--content": ["photo.jpg"], "--style": ["a.png"], "--levels": ["1"], "--model": ["tiny.safetensors"]}
 # Each with the words that a page shows, and what it adds to BASE or replaces in it.
 OPTIONS = {
     "several styles": {"--style": ["a.png", "b.png"]},
-    "weights a level": {"--style": ["a.png", "b.png"], "--style-weights": ["1", "0", "1", "2"]},
+    "weights a level": {
+        "--style": ["a.png", "b.png"],
+        "--levels": ["2", "1"],
+        "--style-weights": ["1", "0", "1", "2"],
+    },
     "a style file": {"--style": ["style.safetensors"]},
     "`--style-mask`": {"--style-mask": ["left.png"]},
     "`--region` with a style": {"--region": ["left.png", "b.png"]},

@@ -97,8 +97,8 @@ def asked(model, vgg, shape):
     return [Region(jnp.asarray(mask), [a, b], [0.3, 0.7]), Region(None, c)]
 
 
-@pytest.mark.parametrize("shape", [(70, 150), (33, 200)])
-def test_in_windows_the_picture_is_the_same(tiny_model, vgg, tmp_path, shape):
+def test_in_windows_the_picture_is_the_same(tiny_model, vgg, tmp_path):
+    shape = (107, 150)  # two windows a side
     start, photo = (jnp.asarray(picture(*shape, seed)) for seed in (1, 2))
     wanted = asked(tiny_model, vgg, shape)
     parts = resolve(tiny_model, wanted, LEVELS, ALPHA)
