@@ -8,7 +8,7 @@ from uwct.cli import evaluate, measure, stylize, texture
 from uwct.cli.tasks import arguments as training
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "MODEL_CARD.md", *sorted((ROOT / "docs").glob("*.md"))]
 # What makes the long commands short enough for a test.
 SHORT = {
     "train": "--levels 1 2 --steps 2 --batch 2 --crop 16 --decoder-width 0.1 --test-count 1 --test-crop 64 "

@@ -1,7 +1,9 @@
 """The page of `uwct web`, in Gradio: what is on it, and what its buttons do."""
 
+import math
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -51,8 +53,17 @@ KEEP, STYLE = "stays as it is", "gets the style, and nothing else does"
 Shelf = list[tuple[Path, Image.Image]]  # the styles of the gallery: their files, and how they look there
 
 
-def build(painter: Painter, styles: list[Path], cache: Path) -> gr.Blocks:
-    """The page; its gallery shows the `styles`, and results lie in `cache` until they are downloaded."""
+def build(
+    painter: Painter,
+    styles: list[Path],
+    cache: Path,
+    promise: str = "Your pictures stay on this computer.",
+    seconds: float = math.inf,
+) -> gr.Blocks:
+    """The page; its gallery shows the `styles`, and results lie in `cache` until they are downloaded.
+
+    The `promise` says what becomes of pictures. Refinement ends early when a picture takes more than `seconds`.
+    """
     shelf_at_first = readable(styles)
     levels = [level for level in LEVELS if level in painter.model.levels]
     manners = [(MANNERS[name], name) for name, preset in PRESETS.items() if set(preset.levels) <= set(levels)]
@@ -68,7 +79,7 @@ def build(painter: Painter, styles: list[Path], cache: Path) -> gr.Blocks:
         shelf, chosen = gr.State(shelf_at_first), gr.State([])
         gr.Markdown(
             "# Paint a photo in the manner of any picture\n"
-            "Give it a photo, click one style or several, press **Paint**. Your pictures stay on this computer. "
+            f"Give it a photo, click one style or several, press **Paint**. {promise} "
             "The first picture of each size takes some seconds longer."
         )
         with gr.Row(equal_height=True):
@@ -143,6 +154,7 @@ def build(painter: Painter, styles: list[Path], cache: Path) -> gr.Blocks:
             photo: str | None, chosen: list[Path], kept: str, part: str, mask: Any, refine: bool,
             photographic: bool, *numbers: float, progress: Any = gr.Progress(),  # noqa: B008  (so Gradio knows to give one)
         ) -> Iterator[Any]:  # fmt: skip
+            deadline = time.monotonic() + seconds
             try:
                 if photo is None:
                     raise ValueError("Choose a photo first.")
@@ -158,13 +170,17 @@ def build(painter: Painter, styles: list[Path], cache: Path) -> gr.Blocks:
                 )
                 name = "-".join([Path(photo).stem, *(path.stem for path in chosen)])
                 for stage in painter.stages(wish):  # between two of them it can be cancelled
-                    if stage.done % EVERY and stage.done < stage.total:
+                    late = stage.done < stage.total and time.monotonic() > deadline
+                    if stage.done % EVERY and stage.done < stage.total and not late:
                         progress((stage.done, stage.total), "Refining", unit="steps")
                         yield gr.skip(), gr.skip()
                         continue
                     file = Path(tempfile.mkdtemp(dir=cache)) / f"{name[:100]}.png"
                     images.write(file, stage.picture())
                     yield str(file), gr.DownloadButton(value=str(file), interactive=True)
+                    if late:
+                        gr.Warning(f"Refined in {stage.done} of {stage.total} steps: here {seconds:g} seconds are all.")
+                        return
             except FAULTS as fault:
                 gr.Warning(sentence(fault))
                 yield gr.skip(), gr.skip()

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import logging
+import math
 import os
 import signal
 import socket
@@ -18,7 +19,7 @@ from uwct.cli.cache import start_quickly
 from uwct.cli.errors import one_sentence
 from uwct.cli.networks import Networks
 from uwct.cli.painter import Painter
-from uwct.cli.sizes import check_size
+from uwct.cli.sizes import MEGAPIXELS, check_size, pixel_limit
 from uwct.pictures import images
 
 HELP = """Open a page in the browser: a photo from a file or the camera, styles from a gallery, sliders, a brush for the
@@ -33,7 +34,30 @@ Examples:
 
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")  # addresses that nobody but this computer reaches
-WAITING = 20  # pictures that may wait for the one that is being painted
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """What one who uses the page may take of the computer.
+
+    Attributes:
+      upload: the largest file, as Gradio takes it.
+      megapixels: the largest picture.
+      waiting: how many pictures may wait for the one that is being painted.
+      seconds: after which refinement ends early.
+      kept: the seconds after which what was uploaded and painted is deleted, at the latest when the command ends.
+      promise: what the page says of that.
+    """
+
+    upload: str = "50mb"
+    megapixels: float = MEGAPIXELS
+    waiting: int = 20
+    seconds: float = math.inf
+    kept: float = math.inf
+    promise: str = "Your pictures stay on this computer."
+
+
+STRANGERS = Limits("10mb", 24, 10, 60, 1800, "Your pictures are shown to nobody else, and deleted after half an hour.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,9 +77,12 @@ class Arguments:
     auth: Annotated[str | None, tyro.conf.arg(metavar="{USER:PASSWORD}|FILE")] = None
     """Who may use the page: a name and a password, or a file with one such pair a line. Without it nobody but this
     computer can reach the page."""
+    public: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Let anybody use the page who can reach it, as a hosted page must, within narrower limits: files of 10 MB and 24
+    megapixels, 10 pictures that wait, a minute of refinement; what was uploaded is deleted after half an hour."""
     share: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Also give the page an address on the internet for three days, by Gradio's servers, through which pictures then
-    pass: for notebooks in the cloud, such as Colab. It needs --auth."""
+    pass: for notebooks in the cloud, such as Colab. It needs --auth or --public."""
     root_path: Annotated[str, tyro.conf.arg(metavar="PATH")] = ""
     """The path under which a proxy shows the page, such as /uwct."""
 
@@ -74,10 +101,13 @@ def check(arguments: Arguments) -> None:
     check_size("--size", arguments.size)
     if not 1 <= arguments.port <= 65535:
         raise ValueError(f"--port must lie between 1 and 65535, not {arguments.port}")
-    if arguments.host not in LOOPBACK and not arguments.auth:
-        raise ValueError(f"--host {arguments.host} lets others use the page; say who may with --auth")
-    if arguments.share and not arguments.auth:
-        raise ValueError("--share lets others use the page; say who may with --auth")
+    named = arguments.auth or arguments.public
+    if arguments.host not in LOOPBACK and not named:
+        raise ValueError(f"--host {arguments.host} lets others use the page; say who may with --auth, or --public")
+    if arguments.share and not named:
+        raise ValueError("--share lets others use the page; say who may with --auth, or --public")
+    if arguments.public and arguments.size == 0:
+        raise ValueError("--public needs a limit of --size, not 0")
     if arguments.root_path and not arguments.root_path.startswith("/"):
         raise ValueError(f"--root-path must begin with /, not {arguments.root_path}")
     users(arguments.auth)
@@ -108,11 +138,12 @@ def check_address(host: str, port: int) -> None:
 
 def serve(arguments: Arguments) -> None:
     """Serves the page until it is interrupted."""
+    limits = STRANGERS if arguments.public else Limits()
     styles = images.pictures_in(arguments.styles) if arguments.styles else []
     painter = Painter(arguments.networks.load(), arguments.size)
     check_address(arguments.host, arguments.port)
     folder = tempfile.TemporaryDirectory(prefix="uwct-", ignore_cleanup_errors=True)
-    with folder as cache, suppress(KeyboardInterrupt):
+    with folder as cache, pixel_limit(limits.megapixels), suppress(KeyboardInterrupt):
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         # Gradio reads these when it is imported, and calls its own page when it starts, which no proxy can reach.
         no_proxy = f"{arguments.host},localhost,{os.environ.get('no_proxy', '')}"
@@ -120,15 +151,31 @@ def serve(arguments: Arguments) -> None:
         from uwct.cli import page
 
         logging.getLogger("uvicorn.error").addFilter(worth_saying)
-        _, url, public = page.build(painter, styles, Path(cache)).queue(max_size=WAITING).launch(
-            server_name=arguments.host, server_port=arguments.port, max_file_size="50mb",
+        blocks = page.build(painter, styles, Path(cache), limits.promise, limits.seconds)
+        gallery = set(files_in(Path(cache)))
+        _, url, public = blocks.queue(max_size=limits.waiting).launch(
+            server_name=arguments.host, server_port=arguments.port, max_file_size=limits.upload,
             theme=page.THEME, css=page.CSS, footer_links=[], quiet=True, prevent_thread_lock=True,
             share=arguments.share, auth=users(arguments.auth), root_path=arguments.root_path,
             ssr_mode=False, mcp_server=False, enable_monitoring=False,
         )  # fmt: skip
         print(f"open {public or url} in a browser; Ctrl-C ends this", flush=True)
         while True:
-            time.sleep(3600)
+            time.sleep(60)
+            sweep(Path(cache), limits.kept, gallery)
+
+
+def files_in(folder: Path) -> list[Path]:
+    """The files in a folder and in those within."""
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def sweep(folder: Path, kept: float, gallery: set[Path]) -> None:
+    """Deletes the files in a folder, but those of the gallery, that are older than `kept` seconds."""
+    for path in set(files_in(folder)) - gallery:
+        with suppress(FileNotFoundError):  # Gradio deletes some itself
+            if time.time() - path.stat().st_mtime > kept:
+                path.unlink()
 
 
 def worth_saying(record: logging.LogRecord) -> bool:
