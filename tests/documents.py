@@ -32,7 +32,9 @@ SHORT = {
 }
 SIZED = ("stylize", "texture")
 PAINTING = ("stylize", "texture", "grid", "style", "augment", "video", "evaluate")
-NOT_RUN = re.compile(r"python -m (pip|pytest)|uwct web")  # installed, tested and served elsewhere
+NOT_RUN = re.compile(
+    r"python -m (pip|pytest|http)|uwct (web|export --format web)"
+)  # installed, tested, served elsewhere
 
 
 def blocks(text: str, language: str) -> list[str]:

@@ -2,6 +2,8 @@
 
 import dataclasses
 import importlib.util
+import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,7 +16,7 @@ from uwct.cli.plan import check_outputs
 from uwct.cli.sizes import MEGAPIXELS, MaxMegapixels, pixel_limit
 from uwct.cli.styles import encode_file
 from uwct.export.look import check
-from uwct.files import write_bytes
+from uwct.files import hidden_prefix, write_bytes
 from uwct.networks.model import DEFAULT, Model, load
 from uwct.pictures import images
 from uwct.pipeline.presets import Preset
@@ -24,13 +26,16 @@ HELP = """Make a program of a model that paints without uwct, and without Python
 
   onnx        a graph for ONNX Runtime and others: on phones, on servers, in C++, C#, Java, JavaScript
   stablehlo   a program for JAX without uwct, on CPUs, GPUs and TPUs, and for other compilers
+  web         a folder with a page that paints in the browser, for any server of files
 
-The program takes a photo, a style picture (unless --style names one, which is then part of it) and the strengths.
+The program takes a photo, a style picture (unless --style names one, which is then part of it) and the strengths. The
+page has the photos of --content and the styles of --style to begin with; people add their own, and nothing is uploaded.
 
 Examples:
   uwct export --output painter.onnx
   uwct export --style examples/styles/strokes.jpg --output strokes.onnx
-  uwct export --format stablehlo --output painter.stablehlo"""
+  uwct export --format stablehlo --output painter.stablehlo
+  uwct export --format web --content examples/photos --style examples/styles --output page"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,11 +44,16 @@ class Arguments:
 
     look: Annotated[Look, tyro.conf.arg(name="")]
     output: Annotated[Path, tyro.conf.arg(metavar="PATH")]
-    """The file to write."""
-    format: Literal["onnx", "stablehlo"] = "onnx"
+    """The file to write; of a page, a folder that is not there yet."""
+    format: Literal["onnx", "stablehlo", "web"] = "onnx"
     """What to write."""
-    style: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """A picture or a style file: the program paints in this style only, and takes no other."""
+    style: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    """A picture or a style file: the program paints in this style only, and takes no other. Of a page, a picture or a
+    folder of pictures to choose from."""
+    content: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    """Of a page: a photo, or a folder of photos to choose from."""
+    runtime: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
+    """Of a page: the folder dist of the npm package onnxruntime-web; by default npm fetches it."""
     model: str = DEFAULT
     """The networks: small or vgg16, which come with this program, or a model file."""
     max_megapixels: MaxMegapixels = MEGAPIXELS
@@ -59,19 +69,48 @@ def main(argv: list[str] | None = None, prog: str = "uwct export") -> None:
 
 
 def export(arguments: Arguments) -> None:
-    """Writes the program."""
+    """Writes the program, or the page."""
     look, output = arguments.look.resolve(), arguments.output
     if arguments.look.photo:
-        raise ValueError("--photo cannot be exported; a program paints, of the small copy too")
+        raise ValueError("--photo cannot be exported")
+    if arguments.format != "stablehlo" and importlib.util.find_spec("onnx") is None:
+        raise ImportError('this needs the package onnx: python -m pip install ".[export]"')
     images.check_folder(output.parent)
-    check_outputs([output], [arguments.style] if arguments.style else [])
+    check_outputs([output], [path for path in (arguments.style, arguments.content) if path])
     model = load(arguments.model)
     check(model, look)
+    if arguments.format == "web":
+        page(arguments, model, look)
+        return
+    if arguments.content or arguments.runtime:
+        raise ValueError("--content and --runtime belong to --format web")
     style = encode_file(arguments.style, model, look.style_size) if arguments.style else None
     write_bytes(output, program(arguments.format, model, look, style))
     given = f"in the style of {arguments.style}" if arguments.style else "in any style"
     strengths = ", ".join(f"{level}: {alpha:g}" for level, alpha in zip(look.levels, look.alpha, strict=True))
     print(f"{arguments.model} {given} -> {output}: {output.stat().st_size / 1e6:.1f} MB; alphas by level {strengths}")
+
+
+def page(arguments: Arguments, model: Model, look: Preset) -> None:
+    """Writes the page, whole or not at all."""
+    from uwct.export.page import build, fetched_runtime
+
+    output = arguments.output
+    if output.exists():
+        raise FileExistsError(f"{output} exists; name a folder that is not there yet")
+    photos, styles = (listed(path) for path in (arguments.content, arguments.style))
+    runtime = nullcontext(arguments.runtime) if arguments.runtime else fetched_runtime()
+    with runtime as found, tempfile.TemporaryDirectory(dir=output.parent, prefix=hidden_prefix(output)) as temporary:
+        folder = Path(temporary) / "page"
+        folder.mkdir()
+        build(model, look, folder, found, photos, styles)
+        folder.rename(output)
+    print(f"{arguments.model} -> {output}; to look at it: python -m http.server --directory {output}")
+
+
+def listed(path: Path | None) -> list[Path]:
+    """A picture, or those of a folder."""
+    return [] if path is None else images.pictures_in(path) if path.is_dir() else [path]
 
 
 def program(form: str, model: Model, look: Preset, style: Style | None) -> bytes:
@@ -80,13 +119,6 @@ def program(form: str, model: Model, look: Preset, style: Style | None) -> bytes
         from uwct.export import stablehlo
 
         return bytes(stablehlo.painter(model, look, style).serialize())
-    check_onnx()
     from uwct.export import painting
 
     return painting.painter(model, look, style).SerializeToString()
-
-
-def check_onnx() -> None:
-    """Raises ImportError without the package onnx."""
-    if importlib.util.find_spec("onnx") is None:
-        raise ImportError('uwct export needs onnx: python -m pip install ".[export]"')
