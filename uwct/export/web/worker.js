@@ -8,9 +8,12 @@ let kept = {}; // the last style's statistics, and its key
 
 const tell = (message, transfer = []) => postMessage(message, transfer);
 
-// Which build of ONNX Runtime: on a graphics card where there is one, by threads where the server allows them.
+const PROCESSOR = ["wasm", "wasm"];
+
+// Which build of ONNX Runtime, and what it computes on: the graphics card where there is one, not one that is emulated.
 async function choose() {
-  if (!(await navigator.gpu?.requestAdapter().catch(() => null))) return ["wasm", "wasm"];
+  const card = await navigator.gpu?.requestAdapter().catch(() => null);
+  if (!card || card.info?.isFallbackAdapter || card.isFallbackAdapter) return PROCESSOR;
   return ["Suspending" in WebAssembly ? "jspi" : "asyncify", "webgpu"];
 }
 
@@ -30,8 +33,7 @@ async function fetched(file, told) {
   return new Response(zipped ? found.stream().pipeThrough(new DecompressionStream("gzip")) : found).arrayBuffer();
 }
 
-async function load() {
-  const [build, provider] = await choose();
+async function load([build, provider]) {
   const names = ["style", ...settings.levels.map((level) => `level${level}`)];
   const files = [`runtime/${build}.wasm.gz`, ...names.map((name) => `models/${name}.onnx`)];
   const total = files.reduce((sum, file) => sum + settings.bytes[file], 0);
@@ -44,6 +46,7 @@ async function load() {
   const [wasm, ...models] = await Promise.all(files.map((file) => fetched(file, told)));
   tell({ status: "Starting the painter" });
   ort = await import(`./runtime/${build}.js`);
+  ort.env.logLevel = "error";
   ort.env.wasm.wasmBinary = wasm;
   ort.env.wasm.wasmPaths = { mjs: new URL(`runtime/${build}.loader.js`, location.href).href };
   ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(8, navigator.hardwareConcurrency) : 1;
@@ -78,4 +81,7 @@ async function paint({ photo, style, key, alphas }) {
 
 const fault = (error) => tell({ fault: `That did not work: ${error.message || error}` });
 onmessage = ({ data }) => paint(data).catch(fault);
-load().catch(fault);
+const chosen = await choose();
+load(chosen)
+  .catch((error) => (chosen === PROCESSOR ? Promise.reject(error) : load(PROCESSOR)))
+  .catch(fault);
