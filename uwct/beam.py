@@ -9,8 +9,9 @@ import platform
 from collections.abc import Iterator
 
 import apache_beam as beam
-from apache_beam.metrics import Metrics
+from apache_beam.metrics.metric import Metrics
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.pvalue import PCollection
 
 from uwct.datasets.formats import Format
 from uwct.datasets.stylizer import Stylizer
@@ -19,7 +20,7 @@ from uwct.datasets.work import Report, Work
 NAMESPACE = "uwct"  # of the metrics
 
 
-class Stylize(beam.PTransform):
+class Stylize(beam.PTransform[PCollection[str], PCollection[Report]]):
     """Names of shards to a `Report` of each.
 
     Beam's metrics in the namespace "uwct" are the counters `pictures`, `shards` (made), `skipped` (were there),
@@ -36,7 +37,7 @@ class Stylize(beam.PTransform):
         else:
             raise ValueError("a data set needs a stylizer")
 
-    def expand(self, shards: beam.PCollection[str]) -> beam.PCollection[Report]:
+    def expand(self, shards: PCollection[str]) -> PCollection[Report]:
         return shards | beam.Reshuffle() | beam.ParDo(_Do(self.work))
 
 
