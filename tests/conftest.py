@@ -33,14 +33,26 @@ settings.load_profile("uwct")
 
 # Test files, by the packages of extras that they import: where a system has no wheel, they are left out.
 NEEDS = {
-    "apache_beam": ("beam",),
+    "apache_beam": ("beam", "documents"),
     "av": ("cli_video", "clips", "documents"),
-    "datasets": ("datasets", "loaders"),
+    "datasets": ("datasets", "loaders", "ray"),
     "h5py": ("cli_convert", "cli_fetch", "fuzz", "refusals", "strangers"),
     "playwright": ("web",),
     "ray": ("ray",),
+    "sklearn": ("documents",),
     "tensorflow": ("datasets",),
-    "torch": ("cli_convert", "cli_fetch", "compat", "formats", "fuzz", "preprocessing", "refusals", "strangers"),
+    "torch": (
+        "loaders",
+        "ray",
+        "cli_convert",
+        "cli_fetch",
+        "compat",
+        "formats",
+        "fuzz",
+        "preprocessing",
+        "refusals",
+        "strangers",
+    ),
     "webdataset": ("datasets", "beam"),
 }
 collect_ignore = [f"test_{name}.py" for needed in NEEDS if not find_spec(needed) for name in NEEDS[needed]]
