@@ -33,9 +33,9 @@ settings.load_profile("uwct")
 
 # Test files, by the packages of extras that they import: where a system has no wheel, they are left out.
 NEEDS = {
-    "apache_beam": ("beam",),
+    "apache_beam": ("beam", "documents"),
     "av": ("animations", "cli_frames", "cli_video", "clips", "documents", "look_tables"),
-    "datasets": ("datasets", "loaders"),
+    "datasets": ("datasets", "loaders", "ray"),
     "ipykernel": ("notebook",),
     "nbclient": ("notebook",),
     "h5py": ("cli_convert", "cli_fetch", "fuzz", "refusals", "strangers"),
@@ -43,6 +43,7 @@ NEEDS = {
     "onnxruntime": ("documents", "export"),
     "playwright": ("page", "web"),
     "ray": ("ray",),
+    "sklearn": ("documents",),
     "tensorflow": ("datasets",),
     "webdataset": ("datasets", "beam"),
     "torch": (
@@ -52,7 +53,9 @@ NEEDS = {
         "compat",
         "formats",
         "fuzz",
+        "loaders",
         "preprocessing",
+        "ray",
         "refusals",
         "strangers",
     ),

@@ -17,6 +17,7 @@ SHORT = {
     "autoencoders": "--decoder-width 1 --levels 2",
     "painters": "--decoder-width 1 --crop 32 --short-side 32 --levels 1 2 3 4 5",
     "examples/paintings.py": "--count 2",
+    "examples/robustness.py": "--digits 8 --copies 1 --steps 2",
     "stylize": "--size 96",  # one size for all, so that its programs are compiled once
     "texture": "--size 96",
     "measure": "--count 1 --crop 32",
