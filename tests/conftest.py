@@ -42,7 +42,7 @@ NEEDS = {
     "onnx": ("documents", "export", "page"),
     "onnxruntime": ("documents", "export"),
     "playwright": ("page", "web"),
-    "ray": ("ray",),
+    "ray": ("ray",),  # in no extra, being as large as all others: pip install "ray[data]" for its test
     "sklearn": ("documents",),
     "tensorflow": ("datasets",),
     "webdataset": ("datasets", "beam"),

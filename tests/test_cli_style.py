@@ -83,8 +83,9 @@ def test_bad_input_is_one_sentence(folder, capsys, words, sentence):
 def test_the_helps_examples_fit_together(folder, monkeypatch, capsys):
     """They name the pictures of README and the default model; here, small ones."""
     names = {"examples/styles/strokes.jpg": "a.png", "examples/styles/waves.jpg": "b.png"}
+    names |= {"examples/photos/coffee.jpg": "photo.jpg", "examples/photos/rocket.jpg": "b.png"}
     examples = [line.strip() for line in style.HELP.splitlines() if line.startswith("  uwct style ")]
-    assert len(examples) == 4
+    assert len(examples) == 5
     for line in examples:
         for name, small in names.items():
             line = line.replace(name, small)
