@@ -6,6 +6,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
 import yaml
 from conftest import picture
 from PIL import Image
@@ -62,3 +63,14 @@ def test_a_picture_needs_nothing_of_training_nor_of_extras(tmp_path):
     assert "jax" in imported
     heavy = {"tensorflow", "tensorflow_datasets", "grain", "orbax", "matplotlib", "tensorboardX", "requests", "pyvips"}
     assert not imported & (heavy | {"torch", "gradio", "av", "h5py"})
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "Dockerfile.gpu"])
+def test_a_container_is_made_of_all_that_the_package_is_and_is_not_root_s(name):
+    text = (ROOT / name).read_text()
+    assert re.findall(r"^USER (.*)$", text, re.M) == ["1000"]
+    assert 'ENTRYPOINT ["uwct"]' in text
+    extras = re.findall(r"/source\[([\w,]+)\]", text)
+    assert set(extras[0].split(",")) <= PYPROJECT["project"]["optional-dependencies"].keys()
+    sent = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert sent == {"uwct", "pyproject.toml", "README.md", *PYPROJECT["project"]["license-files"]}
