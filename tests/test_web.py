@@ -136,7 +136,7 @@ def test_what_the_page_paints_is_what_the_command_does_until_a_slider_moves(page
     second = paint(page)
     assert second.shape == first.shape
     assert np.abs(second - first).mean() > 1
-    page.get_by_text("Photo: details stay").click()
+    page.get_by_text("Gentle: details stay").click()
     page.wait_for_function("document.querySelector('[aria-label=\"range slider for Strokes\"]').value == 0")
 
 
