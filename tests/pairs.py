@@ -45,6 +45,7 @@ OURS = (
     "`--transform a",
     "`--transform whi",
     "`--patches",
+    "`--photo`",
     "`--refine",
     "`--steps",
     "windows",

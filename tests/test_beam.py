@@ -26,11 +26,8 @@ PROCESSES = '--beam-options="--direct_num_workers 2 --direct_running_mode multi_
 
 
 @pytest.fixture
-def data(folder):
+def data(styles):
     """Four tars of two samples, of which one is no picture; two styles."""
-    Path("styles").mkdir()
-    for name in "ab":
-        Path(f"{name}.png").rename(f"styles/{name}.png")
     Path("in").mkdir()
     for shard in range(4):
         with webdataset.TarWriter(f"in/{shard}.tar") as tar:
@@ -39,7 +36,7 @@ def data(folder):
                 Image.fromarray(np.uint8(255 * picture(24, 32, 2 * shard + i))).save(path)
                 image = b"no picture" if (shard, i) == (2, 1) else path.read_bytes()
                 tar.write({"__key__": f"{shard}{i}", "png": image, "cls": i})
-    return folder
+    return styles
 
 
 OPTIONS = "--styles styles --model tiny.safetensors --levels 1 2"

@@ -21,16 +21,13 @@ from uwct.pipeline.style_pool import StylePool
 
 
 @pytest.fixture
-def data(folder):
+def data(styles):
     """Four pictures in two folders, two styles."""
     for name, seed in (("cats/1.png", 1), ("cats/2.png", 2), ("dogs/1.png", 3), ("dogs/deep/9.bmp", 4)):
         path = Path("in", name)
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.uint8(255 * picture(24, 30, seed))).save(path)
-    Path("styles").mkdir()
-    for name in "ab":
-        Path(f"{name}.png").rename(f"styles/{name}.png")
-    return folder
+    return styles
 
 
 def run(words):

@@ -2,15 +2,13 @@
 
 import io
 import json
-import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import picture
 from PIL import Image
-
-from uwct.cli import augment
+from test_cli_augment import run
 
 PICTURES = [np.uint8(255 * picture(24 + 8 * (i % 2), 32, i)) for i in range(6)]
 LABELS = [0, 1, 1, 0, 2, 1]
@@ -104,15 +102,8 @@ def write_tfds(folder, file_format, name="boxed"):
 
 
 @pytest.fixture
-def data(folder):
-    Path("styles").mkdir()
-    for name in "ab":
-        Path(f"{name}.png").rename(f"styles/{name}.png")
-    return folder
-
-
-def run(words):
-    augment.main([*shlex.split(words), "--styles", "styles", "--model", "tiny.safetensors", "--levels", "1", "2"])
+def data(styles):
+    return styles
 
 
 def files(name):

@@ -27,12 +27,11 @@ from PIL import Image
 
 import uwct
 from uwct.cli import augment, convert, evaluate, grid, inspect, style, stylize, texture
-from uwct.cli import styles as style_options
 from uwct.convert.collection import open_sources
 from uwct.datasets import stylizer
 from uwct.networks.model import Model, load, save
 from uwct.pictures import bounds, images, strips
-from uwct.pipeline import compat, windows
+from uwct.pipeline import compat, style_pool, windows
 from uwct.pipeline import whole as walker
 
 TRIES = int(os.environ.get("UWCT_FUZZ", "0"))
@@ -292,7 +291,7 @@ def without_networks(folder, tiny_model, monkeypatch):
     for module, name in ((walker, "painted"), (compat, "stylize"), (grid, "stylize")):
         monkeypatch.setattr(module, name, same)
     monkeypatch.setattr(windows, "stages", lambda model, content, parts, settings, **how: [(1, content)])
-    monkeypatch.setattr(style_options, "encode_style", lambda *rest: found)
+    monkeypatch.setattr(style_pool, "encode_style", lambda *rest: found)
     monkeypatch.setattr(texture, "synthesize", lambda model, styles, shape, *rest, **how: np.zeros((*shape, 3)))
     monkeypatch.setattr(stylizer, "as_drawn_on_canvas", lambda model, canvas, *rest: canvas)
     monkeypatch.setattr(evaluate, "evaluate", lambda arguments: arguments.look.resolve() and [])

@@ -18,10 +18,7 @@ def example(name):
 
 
 @pytest.fixture
-def arguments(folder, photographs):
-    Path("styles").mkdir()
-    for name in "ab":
-        Path(f"{name}.png").rename(f"styles/{name}.png")
+def arguments(styles, photographs):
     return {"photos": photographs, "styles": Path("styles"), "model": "tiny.safetensors", "size": 16}
 
 

@@ -71,7 +71,7 @@ def test_what_strangers_leave_is_deleted_in_time_and_the_gallery_stays(tmp_path,
         page.build(Painter(tiny_model, 512), [tmp_path / "a.png", tmp_path / "b.png"], cache)
     finally:
         del os.environ["GRADIO_TEMP_DIR"]
-    gallery = set(web.files_in(cache))
+    gallery = set(web.all_files(cache))
     assert len(gallery) == 2  # Gradio keeps them from the start, so that what comes later is the visitors'
     for name, age in (("old", 100), ("new", 10)):
         (cache / name).mkdir()
@@ -81,7 +81,7 @@ def test_what_strangers_leave_is_deleted_in_time_and_the_gallery_stays(tmp_path,
     for path in gallery:
         os.utime(path, (then - 1000, then - 1000))
     web.sweep(cache, 50, gallery)
-    assert set(web.files_in(cache)) == {*gallery, cache / "new" / "photo.png"}
+    assert set(web.all_files(cache)) == {*gallery, cache / "new" / "photo.png"}
     web.sweep(cache, float("inf"), gallery)
     assert (cache / "new" / "photo.png").exists()
 
@@ -100,20 +100,6 @@ def test_refinement_ends_in_time_with_the_picture_as_it_is(tmp_path, tiny_model,
     assert len(results) == 1  # the picture as it is painted, before the first step
     assert Image.open(results[0][0]).size == (24, 24)
     assert said == ["Refined in 0 of 50 steps: here 0 seconds are all."]
-
-
-@pytest.mark.parametrize(
-    ("words", "sentence"),
-    [
-        (["--public", "--size", "0"], "--public needs a limit of --size, not 0"),
-        (["--host", "0.0.0.0"], "say who may with --auth, or --public"),
-    ],
-)
-def test_limits_are_asked_for(capsys, words, sentence):
-    with pytest.raises(SystemExit) as stop:
-        web.main(words)
-    assert stop.value.code == 2
-    assert sentence in capsys.readouterr().err
 
 
 def test_what_a_space_reads_fits_together():

@@ -1,6 +1,7 @@
 """Color spaces: colors by their published values, and by another library."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from uwct.cli.stylize import main as stylize
 from uwct.cli.texture import main as texture
 from uwct.pictures import images
 from uwct.pictures.spaces import in_space, own_space, srgb
+from uwct.pipeline.style_pool import style_of
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +68,18 @@ def test_a_style_of_another_space_than_the_photo_paints_as_it_looks(folder, p3, 
         made.append(images.read("out.png").rgb)
     by_plain, by_wide, by_untagged = made
     assert np.abs(by_wide - by_plain).mean() <= 0.2 * np.abs(by_untagged - by_plain).mean()
+
+
+def test_the_styles_of_data_sets_are_of_srgb(folder, p3, tiny_model):
+    plain = images.Picture(picture(48, 48, 3))
+    images.write("plain.png", plain)
+    images.write("wide.png", in_space(plain, p3))
+    images.write("untagged.png", images.Picture(in_space(plain, p3).rgb))
+    by_plain, by_wide, by_untagged = (
+        np.asarray(style_of(Path(f"{name}.png"), tiny_model, 0).moments[1].mean)
+        for name in ("plain", "wide", "untagged")
+    )
+    assert np.abs(by_wide - by_plain).max() < 0.2 * np.abs(by_untagged - by_plain).max()
 
 
 def test_styles_take_on_the_space_of_the_photo(folder, p3, capsys):

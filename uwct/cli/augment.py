@@ -15,6 +15,7 @@ from tqdm import tqdm
 from uwct.cli.cache import make_room, start_quickly
 from uwct.cli.dtypes import dtype_for
 from uwct.cli.errors import fail_partly, one_sentence, sentence
+from uwct.cli.look import Name
 from uwct.cli.manifest import versions
 from uwct.cli.networks import Networks
 from uwct.cli.sizes import MEGAPIXELS, MaxMegapixels, check_memory, check_size, pixel_limit, sized
@@ -51,8 +52,6 @@ Examples:
   uwct augment photos stylized --styles paintings --per-image 2 --size 256
   uwct augment tfds:imagenette stylized --styles paintings --preset gentle --plain 0.5"""
 
-PRESET = Literal["gentle", "paint", "texture", "shallow", "deep", "colors"]
-
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
@@ -73,7 +72,7 @@ class Arguments:
     """The range of strengths, from 0 (as it is) to 1 (all style)."""
     plain: float = 0.0
     """The share of them that is left as it is, from 0 to 1."""
-    preset: PRESET | None = None
+    preset: Name | None = None
     """Settings that go well together (see uwct stylize); its strengths are multiplied with those of --alpha, and
     --levels, --transform, --shrinkage and --style-size do not count."""
     levels: Annotated[tuple[int, ...], tyro.conf.arg(metavar="LEVEL [LEVEL ...]")] = (4, 3, 2, 1)

@@ -12,7 +12,6 @@ from flax import struct
 from jax import Array
 
 from uwct.cli.masks import read_mask
-from uwct.cli.sheet import small_shape
 from uwct.cli.sizes import bytes_per_pixel, check_memory, free_memory
 from uwct.cli.styles import encode_file, plain_style
 from uwct.cli.video_options import Arguments
@@ -21,7 +20,7 @@ from uwct.pipeline.colors import keep_chroma
 from uwct.pipeline.frames import Past, follow
 from uwct.pipeline.level import Settings
 from uwct.pipeline.parts import Parts, Region, resolve
-from uwct.pipeline.photo import mapped, reduced
+from uwct.pipeline.photo import mapped, reduced, small_shape
 from uwct.pipeline.photo_frames import Glance, follow_maps
 from uwct.pipeline.presets import TRANSFORMS, Preset
 from uwct.pipeline.refine_frames import Stroke, follow_refined

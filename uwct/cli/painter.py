@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from uwct.cli.masks import resized
-from uwct.cli.sheet import small_shape
 from uwct.cli.sizes import check_memory
 from uwct.cli.styles import encode_file
 from uwct.networks.model import Model, backbone
@@ -19,7 +18,7 @@ from uwct.pictures.spaces import own_space
 from uwct.pipeline import colors
 from uwct.pipeline.level import Settings
 from uwct.pipeline.parts import Region, resolve
-from uwct.pipeline.photo import color_maps, mapped
+from uwct.pipeline.photo import color_maps, mapped, small_shape
 from uwct.pipeline.presets import TRANSFORMS, Preset
 from uwct.pipeline.refine import STEPS, check_loss, refinements
 from uwct.pipeline.styles import Style

@@ -115,7 +115,7 @@ class Photographic(Whole):
     """A photo that is painted small, and takes the colors of that on (see pipeline/photo.py)."""
 
     def __init__(self, model: Model, picture: images.Picture, before: str, saving: Saving) -> None:
-        super().__init__(model, images.resize(picture, small_shape(picture.rgb.shape)), before, saving)
+        super().__init__(model, images.resize(picture, photo.small_shape(picture.rgb.shape)), before, saving)
         self._picture, self.after = picture, picture.size
 
     def write(self, path: Path, picture: Any, parts: Parts, *, chroma: bool = False) -> None:
@@ -136,7 +136,7 @@ class LargePhotographic(Photographic):
     """The same of a photo on disk."""
 
     def __init__(self, model: Model, large: strips.LargePicture, before: str, folder: Path, saving: Saving) -> None:
-        small = strips.resized(large, small_shape(large.rgb.shape), folder)
+        small = strips.resized(large, photo.small_shape(large.rgb.shape), folder)
         alpha = None if small.alpha is None else small.alpha.read(slice(None))[..., 0]
         picture = images.Picture(small.rgb.read(slice(None)), alpha, large.icc_profile)
         super().__init__(model, picture, before, saving)
@@ -149,11 +149,6 @@ class LargePhotographic(Photographic):
             rgb.write(top, 0, strip)
         result = dataclasses.replace(self._large, rgb=rgb, metadata=self._saving.kept(self._large.metadata))
         strips.write(path, result, self._folder, self._saving.quality)
-
-
-def small_shape(shape: Sequence[int]) -> tuple[int, int]:
-    """(height, width) of the small copy of a photo."""
-    return images.fitted((shape[0], shape[1]), min(photo.SIDE, max(shape[:2])))
 
 
 class Windowed:

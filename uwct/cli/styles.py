@@ -16,10 +16,9 @@ from uwct.cli.sizes import sized
 from uwct.networks.model import Model
 from uwct.pictures.images import Picture
 from uwct.pictures.spaces import in_space, own_space
-from uwct.pipeline.colors import match_colors
-from uwct.pipeline.refine import with_manners
 from uwct.pipeline.style_files import is_style, load_style
-from uwct.pipeline.styles import Style, encode_style
+from uwct.pipeline.style_pool import style_of_picture
+from uwct.pipeline.styles import Style
 from uwct.transforms.statistics import Moments
 
 Files = Annotated[tuple[tuple[Path, ...], ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="FILE [FILE ...]")]
@@ -104,16 +103,8 @@ def encode_file(
         style = load_style(path, model)
         return style if vgg else style.replace(manners={})
     picture = read_style(path, model, long_side, profile)
-    rgb, where = jnp.asarray(picture.rgb), None if picture.alpha is None else jnp.asarray(picture.alpha)
-    if where is not None and not where.any():
-        raise ValueError(f"{path} is transparent everywhere, so shows no style")
-    if colors is not None:
-        rgb = match_colors(rgb, colors, where)
-    if mask:
-        masked = jnp.asarray(read_style_mask(mask, (rgb.shape[0], rgb.shape[1])))
-        where = masked if where is None else masked * where
-    style = encode_style(model, rgb, where)
-    return with_manners(style, vgg, rgb, where) if vgg else style
+    weights = jnp.asarray(read_style_mask(mask, (picture.rgb.shape[0], picture.rgb.shape[1]))) if mask else None
+    return style_of_picture(picture, path, model, vgg=vgg, weights=weights, colors=colors)
 
 
 def read_style(path: Path, model: Model, long_side: int, profile: bytes | None = None) -> Picture:

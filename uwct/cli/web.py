@@ -152,7 +152,7 @@ def serve(arguments: Arguments) -> None:
 
         logging.getLogger("uvicorn.error").addFilter(worth_saying)
         blocks = page.build(painter, styles, Path(cache), limits.promise, limits.seconds)
-        gallery = set(files_in(Path(cache)))
+        gallery = set(all_files(Path(cache)))
         _, url, public = blocks.queue(max_size=limits.waiting).launch(
             server_name=arguments.host, server_port=arguments.port, max_file_size=limits.upload,
             theme=page.THEME, css=page.CSS, footer_links=[], quiet=True, prevent_thread_lock=True,
@@ -165,14 +165,14 @@ def serve(arguments: Arguments) -> None:
             sweep(Path(cache), limits.kept, gallery)
 
 
-def files_in(folder: Path) -> list[Path]:
-    """The files in a folder and in those within."""
+def all_files(folder: Path) -> list[Path]:
+    """The files in a folder and in those within, the hidden ones too: whatever was uploaded is to go."""
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
 def sweep(folder: Path, kept: float, gallery: set[Path]) -> None:
     """Deletes the files in a folder, but those of the gallery, that are older than `kept` seconds."""
-    for path in set(files_in(folder)) - gallery:
+    for path in set(all_files(folder)) - gallery:
         with suppress(FileNotFoundError):  # Gradio deletes some itself
             if time.time() - path.stat().st_mtime > kept:
                 path.unlink()

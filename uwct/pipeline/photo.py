@@ -17,6 +17,7 @@ import numpy as np
 from jax import Array, lax
 
 from uwct.networks.model import Model
+from uwct.pictures.images import fitted
 from uwct.pipeline.level import Settings, Transform
 from uwct.pipeline.parts import Strength, Wanted, Weights, resolve
 from uwct.pipeline.presets import PHOTO, TRANSFORMS
@@ -58,10 +59,12 @@ def stylize_photo(
 
 def reduced(picture: Array) -> Array:
     """The small copy `[h, w, C]` of a picture `[H, W, C]` of values in [0, 1]; one that is small stays as it is."""
-    height, width, channels = picture.shape
-    scale = min(1.0, SIDE / max(height, width))
-    shape = max(1, round(height * scale)), max(1, round(width * scale))
-    return jnp.clip(jax.image.resize(picture, (*shape, channels), "lanczos3"), 0, 1)
+    return jnp.clip(jax.image.resize(picture, (*small_shape(picture.shape), picture.shape[2]), "lanczos3"), 0, 1)
+
+
+def small_shape(shape: Sequence[int]) -> tuple[int, int]:
+    """(height, width) of the small copy of a picture of this shape."""
+    return fitted((shape[0], shape[1]), min(SIDE, max(shape[:2])))
 
 
 @jax.jit

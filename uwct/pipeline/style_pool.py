@@ -6,14 +6,18 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+from jax import Array
 from safetensors import SafetensorError
 
 from uwct.files import files_in
 from uwct.networks.model import Model
 from uwct.pictures import images
+from uwct.pictures.spaces import in_space
+from uwct.pipeline.colors import match_colors
 from uwct.pipeline.refine import with_manners
 from uwct.pipeline.style_files import encoder_hash, is_style, load_style, save_style
 from uwct.pipeline.styles import Style, encode_style
+from uwct.transforms.statistics import Moments
 
 IN_MEMORY = 128  # styles, of up to 2.3 MiB
 # What reading or encoding a file raises that is no whole style.
@@ -39,9 +43,30 @@ def style_of(path: Path, model: Model, long_side: int, *, vgg: Model | None = No
         return load_style(path, model)
     picture = images.read(path)
     picture = images.resize(picture, images.fitted(picture.rgb.shape[:2], long_side))
+    return style_of_picture(in_space(picture), path, model, vgg=vgg)
+
+
+def style_of_picture(
+    picture: images.Picture,
+    name: Path,
+    model: Model,
+    *,
+    vgg: Model | None = None,
+    weights: Array | None = None,
+    colors: Moments | None = None,
+) -> Style:
+    """The style of a picture, of which what is transparent does not count.
+
+    With `vgg` it can be refined towards. `weights[H, W]` say how far pixels count beside that, and `colors` are those
+    of a photo that it takes on first. Raises ValueError, with the name, for a picture of which nothing is seen.
+    """
     rgb, where = jnp.asarray(picture.rgb), None if picture.alpha is None else jnp.asarray(picture.alpha)
     if where is not None and not where.any():
-        raise ValueError(f"{path} is transparent everywhere, so shows no style")
+        raise ValueError(f"{name} is transparent everywhere, so shows no style")
+    if colors is not None:
+        rgb = match_colors(rgb, colors, where)
+    if weights is not None:
+        where = weights if where is None else weights * where
     style = encode_style(model, rgb, where)
     return with_manners(style, vgg, rgb, where) if vgg else style
 
