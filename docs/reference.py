@@ -12,10 +12,10 @@ BESIDE = re.compile(r'(\]\(|src=")\.\./([^)"]+)')  # a link, or a picture, out o
 
 
 def modules(config: MkDocsConfig) -> list[str]:
-    """The names of all modules outside the commands, without the package's own."""
+    """The names of all modules outside the commands, without those that only gather what others define."""
     package = Path(config.config_file_path).parent / "uwct"
     names = [".".join(path.relative_to(package).with_suffix("").parts) for path in sorted(package.rglob("*.py"))]
-    return [name for name in names if not name.startswith("cli") and not name.endswith("__")]
+    return [name for name in names if not name.startswith(("cli", "api")) and not name.endswith("__")]
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:

@@ -20,6 +20,18 @@ def test_uwct_names_its_commands(capsys, monkeypatch):
     assert "there is no command 'paint'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("words", [["--help"], ["paint"]])
+def test_nobody_waits_for_jax_to_read_which_commands_there_are(words):
+    program = (
+        f"import sys; sys.argv[1:] = {words}; from uwct.cli.main import main\ntry: main()\nfinally: print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+    assert "uwct stylize" in done.stdout + done.stderr
+    imported = {name.partition(".")[0] for name in done.stdout.splitlines()[-1].split()}
+    assert "uwct" in imported
+    assert not imported & {"jax", "flax", "numpy", "tyro", "PIL"}
+
+
 @pytest.mark.parametrize("command", ["stylize", "train", "measure", "evaluate"])
 def test_help_runs_from_every_entry(command):
     entries = [[sys.executable, "-m", "uwct", command]]

@@ -12,7 +12,7 @@ import uwct
 ROOT = Path(uwct.__file__).parent
 # What is in a room may import its own room and those before it.
 ROOMS = ["files", "transforms", "networks", "convert", "pictures", "pipeline", "export", "judge", "training"]
-ROOMS += ["datasets", "beam", "cli"]
+ROOMS += ["datasets", "beam", "api", "cli"]
 MODULES = sorted(p for p in ROOT.rglob("*.py") if p.name not in ("__init__.py", "__main__.py"))
 
 
@@ -65,3 +65,12 @@ def test_importing_the_package_starts_no_backend_and_prints_nothing():
     code = "import uwct, jax._src.xla_bridge as b; assert not b.backends_are_initialized()"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout == result.stderr == ""
+
+
+def test_the_package_has_the_names_that_it_exports_and_no_others():
+    from uwct import api
+
+    assert set(api.__all__) <= set(dir(uwct))
+    assert all(getattr(uwct, name) is getattr(api, name) for name in api.__all__)
+    with pytest.raises(AttributeError, match="module 'uwct' has no attribute 'nothing'"):
+        uwct.nothing  # noqa: B018

@@ -1,44 +1,19 @@
 """Universal style transfer by whitening and coloring transforms (Li et al., NIPS 2017), as pure functions in JAX."""
 
-from uwct.datasets.stylizer import Stylizer
-from uwct.networks.model import backbone, load
-from uwct.pipeline.augment import augment
-from uwct.pipeline.colors import keep_chroma, match_colors
-from uwct.pipeline.frames import stylize_frames
-from uwct.pipeline.parts import Region, between
-from uwct.pipeline.photo import stylize_photo
-from uwct.pipeline.refine import refine, with_manners
-from uwct.pipeline.style_files import load_style, save_style
-from uwct.pipeline.styles import encode_style, mix_styles
-from uwct.pipeline.textures import synthesize
-from uwct.pipeline.whole import stylize
-from uwct.transforms.matching import adain, color, monge, wct, whiten
-from uwct.transforms.statistics import merge, moments
+import importlib
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "Region",
-    "Stylizer",
-    "adain",
-    "augment",
-    "backbone",
-    "between",
-    "color",
-    "encode_style",
-    "keep_chroma",
-    "load",
-    "load_style",
-    "match_colors",
-    "merge",
-    "mix_styles",
-    "moments",
-    "monge",
-    "refine",
-    "save_style",
-    "stylize",
-    "stylize_frames",
-    "stylize_photo",
-    "synthesize",
-    "wct",
-    "whiten",
-    "with_manners",
-]
+if TYPE_CHECKING:
+    from uwct.api import *  # noqa: F403
+    from uwct.api import __all__ as __all__
+else:
+
+    def __getattr__(name):
+        """A name of `uwct.api`, imported when it is first asked for: so `uwct --help` does not wait for JAX."""
+        api = importlib.import_module("uwct.api")
+        if name in ("__all__", *api.__all__):
+            return getattr(api, name)
+        raise AttributeError(f"module 'uwct' has no attribute {name!r}")
+
+    def __dir__():
+        return sorted({*globals(), *importlib.import_module("uwct.api").__all__})
