@@ -126,8 +126,9 @@ def cost(pair: tuple[Path, ...], megapixels: float) -> tuple[float, float, float
         for i in range(2):
             images.write(folder / f"{i}.jpg", picture)
         words = ["--content", str(folder), "--style", str(pair[1]), "--output", str(results), "--photo", "--json"]
-        program = "import resource, sys; from uwct.cli.stylize import main; main(sys.argv[1:]);"
-        program += "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        program = "import sys; from uwct.cli.stylize import main; main(sys.argv[1:]);"
+        # Not ru_maxrss, which a process inherits: here that of the large picture above.
+        program += "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
         run = subprocess.run([sys.executable, "-c", program, *words], check=True, capture_output=True, text=True)
         *lines, memory = run.stdout.splitlines()
         first, second = (json.loads(line)["seconds"] for line in lines)

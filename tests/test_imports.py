@@ -67,7 +67,7 @@ def test_importing_the_package_starts_no_backend_and_prints_nothing():
     assert result.stdout == result.stderr == ""
 
 
-def test_the_package_has_the_names_that_it_exports_and_no_others():
+def test_the_package_has_the_names_of_its_interface_and_says_which_it_lacks():
     from uwct import api
 
     assert set(api.__all__) <= set(dir(uwct))
