@@ -15,6 +15,7 @@ SHORT = {
     "--split train[:2] --test-split train[2:]",
     "least-squares": "--levels 1",
     "autoencoders": "--decoder-width 1 --levels 2",
+    "--refine": "--refine-steps 2",
     "painters": "--decoder-width 1 --crop 32 --short-side 32 --levels 1 2 3 4 5",
     "examples/paintings.py": "--count 2",
     "examples/robustness.py": "--digits 8 --copies 1 --steps 2",
@@ -67,8 +68,7 @@ def shortened(words: list[str]) -> list[str]:
     name, more = words[0].removesuffix(".py"), []
     if name not in SIZED or not {"--size", "--shape"} & set(words):
         more += SHORT.get(name, "").split()
-    if name == "train":
-        more += [word for key, value in SHORT.items() if key in words for word in value.split()]
+    more += [word for key, value in SHORT.items() if key in words[1:] for word in value.split()]
     if name in PAINTING and "--model" not in words and "info" not in words:
         more += ["--model", "small"]
     return [*words, *more]

@@ -25,7 +25,7 @@ OPTIONS = {
     "`--transform wct`": {"--transform": ["wct"]},
     "`--transform adain`": {"--transform": ["adain"]},
     "`--transform whiten`": {"--transform": ["whiten"]},
-    "`--patches`": {"--patches": []},
+    "`--patches`": {"--patches": [], "--levels": ["3"]},  # at level 1 there are 5,600 patches to compare
     "`--photo`": {"--photo": []},
     "`--refine`": {"--refine-steps": ["2"]},
     "`--steps`": {"--steps": []},

@@ -74,6 +74,14 @@ def command(monkeypatch, data_sets):
     return run
 
 
+def thin_out(folder, commands):
+    """Leaves, of the examples' photos and styles, those that the commands name and one, for commands on whole folders."""
+    for kept, kind in (("cat.jpg", "photos"), ("strokes.jpg", "styles")):
+        for path in (folder / "examples" / kind).iterdir():
+            if path.name not in {kept, *re.findall(r"[\w.]+", " ".join(commands))}:
+                path.unlink()
+
+
 def written(folder):
     """Every file in a folder, and when it was last written."""
     return {(path, path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file()}
@@ -81,6 +89,7 @@ def written(folder):
 
 @pytest.mark.parametrize("name", SEQUENCES)
 def test_documented_commands_run(name, clone, command, capfd):
+    thin_out(clone, SEQUENCES[name])
     for line in SEQUENCES[name]:
         program, *rest = shlex.split(line, comments=True)
         words = documents.shortened(rest)
