@@ -32,7 +32,8 @@ from uwct.networks.model import Model
 from uwct.pictures import images
 from uwct.pipeline.colors import LUMA
 from uwct.pipeline.photo import regression
-from uwct.pipeline.presets import PHOTO, PRESETS, TRANSFORMS, Preset
+from uwct.pipeline.presets import PHOTO, PRESETS, Preset
+from uwct.transforms.matching import TRANSFORMS
 from uwct.transforms.statistics import moments
 
 Pairs = Annotated[tuple[Path, ...], tyro.conf.arg(metavar="PHOTO LOOK [PHOTO LOOK ...]")]

@@ -31,8 +31,9 @@ from uwct.pictures import images
 from uwct.pipeline import refine
 from uwct.pipeline.manner import COLOR, OCTAVES, faint
 from uwct.pipeline.parts import resolve
-from uwct.pipeline.presets import PRESETS, TRANSFORMS
+from uwct.pipeline.presets import PRESETS, STEPS
 from uwct.transforms.linalg import inv_sqrtm
+from uwct.transforms.matching import TRANSFORMS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Arguments:
     style: Path = Path("examples/styles/strokes.jpg")
     size: int = 512
     """Both sides in pixels."""
-    steps: int = refine.STEPS
+    steps: int = STEPS
     most: int = 100
     """How often L-BFGS may look at the picture."""
 

@@ -24,9 +24,10 @@ from uwct.cli.dtypes import dtype_for
 from uwct.pictures import images
 from uwct.pipeline.frames import stylize_frames
 from uwct.pipeline.parts import resolve
-from uwct.pipeline.presets import PRESETS, TRANSFORMS
+from uwct.pipeline.presets import PRESETS
 from uwct.pipeline.refine import refined
 from uwct.pipeline.refine_frames import refine_frames
+from uwct.transforms.matching import TRANSFORMS
 
 BLOCK = 16  # pixels a side of the means
 

@@ -148,7 +148,7 @@ def tiny_vgg(tiny_model) -> Model:
 def folder(tmp_path, tiny_model, tiny_vgg, monkeypatch):
     """A working directory with a photo, two styles and a model; commands there refine by a tiny encoder."""
     monkeypatch.chdir(tmp_path)
-    for module in ("refining", "style", "painter"):
+    for module in ("watching", "style", "painter"):
         monkeypatch.setattr(f"uwct.cli.{module}.backbone", lambda name: tiny_vgg)
     for name, seed in (("photo.jpg", 1), ("a.png", 2), ("b.png", 3)):
         Image.fromarray(np.uint8(255 * picture(20 + seed, 33, seed))).save(name)

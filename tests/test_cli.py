@@ -32,6 +32,21 @@ def test_nobody_waits_for_jax_to_read_which_commands_there_are(words):
     assert not imported & {"jax", "flax", "numpy", "tyro", "PIL"}
 
 
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        (["--help"], "Paint a photo"),
+        (["--content", "a.jpg", "--style", "b.jpg", "--alpha", "2"], "error: --alpha must lie between 0 and 1, not 2"),
+        (["--content", "no.jpg", "--style", "b.jpg"], "error: there is no picture no.jpg"),
+    ],
+)
+def test_nobody_waits_for_jax_to_read_how_to_stylize_or_what_cannot_be(words, answer):
+    program = f"import sys; from uwct.cli.stylize import main\ntry: main({words})\nfinally: print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+    assert answer in done.stdout + done.stderr
+    assert not {name.partition(".")[0] for name in done.stdout.splitlines()[-1].split()} & {"jax", "flax", "optax"}
+
+
 @pytest.mark.parametrize("command", ["stylize", "train", "measure", "evaluate"])
 def test_help_runs_from_every_entry(command):
     entries = [[sys.executable, "-m", "uwct", command]]

@@ -13,7 +13,7 @@ from PIL import Image
 
 import uwct
 from uwct.cli import augment, style
-from uwct.cli.styles import encode_file
+from uwct.cli.encoding import encode_file
 from uwct.pictures import images
 from uwct.pipeline import style_pool
 from uwct.pipeline.style_files import load_style

@@ -11,7 +11,7 @@ from uwct.cli import cache
 def test_programs_are_forgotten_when_pictures_of_too_many_sizes_have_come_by(monkeypatch):
     forgotten = []
     monkeypatch.setattr(cache, "_shapes", set())
-    monkeypatch.setattr(cache.jax, "clear_caches", lambda: forgotten.append("in memory"))
+    monkeypatch.setattr(jax, "clear_caches", lambda: forgotten.append("in memory"))
     monkeypatch.setattr(cache, "trim", lambda: forgotten.append("on disk"))
     for width in [*range(cache.MOST_SHAPES), 3]:
         cache.make_room((1, width))
@@ -23,13 +23,13 @@ def test_programs_are_forgotten_when_pictures_of_too_many_sizes_have_come_by(mon
 
 def test_the_users_own_flags_for_the_compiler_come_last(monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=here")
-    monkeypatch.setattr(cache.jax.config, "update", lambda *_: None)
+    monkeypatch.setattr(jax.config, "update", lambda *_: None)
     cache.start_quickly()
     assert cache.os.environ["XLA_FLAGS"].split() == [cache.QUICKER, "--xla_dump_to=here"]
 
 
 def test_what_is_imported_is_not_garbage(monkeypatch):
-    monkeypatch.setattr(cache.jax.config, "update", lambda *_: None)
+    monkeypatch.setattr(jax.config, "update", lambda *_: None)
     monkeypatch.setenv("XLA_FLAGS", "")
     gc.unfreeze()
     cache.start_quickly()

@@ -78,7 +78,7 @@ def test_interrupted_it_keeps_the_picture_so_far(folder, monkeypatch, capsys, ti
         if step.number == 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("uwct.cli.refining.check_loss", interrupted)
+    monkeypatch.setattr("uwct.cli.watching.check_loss", interrupted)
     with pytest.raises(SystemExit) as end:
         run(*PAIR, "--refine-steps", "4", "--tile", tile, "--output", "part.png")
     assert end.value.code == 130
@@ -92,7 +92,7 @@ def test_interrupted_before_the_first_step_it_writes_nothing(folder, monkeypatch
     def interrupted(step):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("uwct.cli.refining.check_loss", interrupted)
+    monkeypatch.setattr("uwct.cli.watching.check_loss", interrupted)
     with pytest.raises(SystemExit) as end:
         run(*PAIR, "--refine", "--output", "none.png")
     assert end.value.code == 130

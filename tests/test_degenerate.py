@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 import uwct
 from uwct.networks import model as models
-from uwct.pipeline.presets import TRANSFORMS
+from uwct.transforms.matching import TRANSFORMS
 
 LEVELS = (5, 4, 3, 2, 1)
 SHAPES = ((1, 1), (1, 37), (19, 33))  # one pixel, one row, less than level 5 sees

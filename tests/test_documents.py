@@ -75,7 +75,7 @@ def command(monkeypatch, data_sets):
 
 
 def thin_out(folder, commands):
-    """Leaves, of the examples' photos and styles, those that the commands name and one, for commands on whole folders."""
+    """Leaves the photos and styles that the commands name, and one of each, for commands on whole folders."""
     for kept, kind in (("cat.jpg", "photos"), ("strokes.jpg", "styles")):
         for path in (folder / "examples" / kind).iterdir():
             if path.name not in {kept, *re.findall(r"[\w.]+", " ".join(commands))}:

@@ -14,7 +14,8 @@ import uwct
 from uwct.cli.export import main
 from uwct.export import painting, roots, stablehlo
 from uwct.networks.model import save
-from uwct.pipeline.presets import PRESETS, TRANSFORMS
+from uwct.pipeline.presets import PRESETS
+from uwct.transforms.matching import TRANSFORMS
 
 PAINT = PRESETS["paint"]
 LIMITS = {"atol": 1e-3}  # where white is 1

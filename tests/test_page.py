@@ -18,7 +18,8 @@ import uwct
 from uwct.cli.export import main
 from uwct.export import page as pages
 from uwct.networks.model import save
-from uwct.pipeline.presets import PRESETS, TRANSFORMS
+from uwct.pipeline.presets import PRESETS
+from uwct.transforms.matching import TRANSFORMS
 
 PAINT = PRESETS["paint"]
 SIZES = {"photo": (70, 90), "style": (64, 512)}  # which the page leaves as they are

@@ -9,8 +9,8 @@ from conftest import picture
 from PIL import Image
 
 import uwct
+from uwct.cli.encoding import encode_file
 from uwct.cli.painter import Painter, Wish
-from uwct.cli.styles import encode_file
 from uwct.pictures import images
 from uwct.pipeline.colors import LUMA
 

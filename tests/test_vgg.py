@@ -5,8 +5,8 @@ import pytest
 from conftest import TINY, picture
 
 from uwct import load
-from uwct.networks.config import vgg16, vgg19
-from uwct.networks.vgg import Decoder, Encoder, encoder_layers, stride
+from uwct.networks.config import stride, vgg16, vgg19
+from uwct.networks.vgg import Decoder, Encoder, encoder_layers
 
 
 def numpy_conv(x, layer):

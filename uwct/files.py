@@ -149,3 +149,8 @@ def _sync(path: Path, flags: int) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def is_style(path: Path) -> bool:
+    """Whether a file is called like a style file."""
+    return path.suffix.lower() == ".safetensors"

@@ -16,7 +16,8 @@ import numpy as np
 
 import uwct
 from uwct.pictures import images
-from uwct.pipeline.presets import PRESETS, TRANSFORMS
+from uwct.pipeline.presets import PRESETS
+from uwct.transforms.matching import TRANSFORMS
 
 load = functools.cache(uwct.load)
 

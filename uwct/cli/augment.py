@@ -14,12 +14,13 @@ from tqdm import tqdm
 
 from uwct.cli.cache import make_room, start_quickly
 from uwct.cli.dtypes import dtype_for
+from uwct.cli.encoding import encode_file
 from uwct.cli.errors import fail_partly, one_sentence, sentence
+from uwct.cli.limits import MEGAPIXELS, MaxMegapixels, check_size, pixel_limit
 from uwct.cli.look import Name
 from uwct.cli.manifest import versions
 from uwct.cli.networks import Networks
-from uwct.cli.sizes import MEGAPIXELS, MaxMegapixels, check_memory, check_size, pixel_limit, sized
-from uwct.cli.styles import encode_file
+from uwct.cli.sizes import check_memory, sized
 from uwct.datasets.folders import Folder
 from uwct.datasets.formats import Format
 from uwct.datasets.parquet import Parquet
@@ -28,9 +29,8 @@ from uwct.datasets.stylizer import Stylizer
 from uwct.datasets.tars import Tars
 from uwct.datasets.work import Work
 from uwct.files import read_lines
-from uwct.networks.config import ModelConfig
+from uwct.networks.config import ModelConfig, check_level
 from uwct.networks.model import Model, load
-from uwct.networks.vgg import check_level
 from uwct.pictures import images
 from uwct.pipeline.padding import STRIDE
 from uwct.pipeline.style_pool import style_files

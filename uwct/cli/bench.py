@@ -9,10 +9,11 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 
+from uwct.cli.encoding import encode_file
 from uwct.cli.errors import FAULTS, sentence
 from uwct.cli.refining import Refining
 from uwct.cli.sizes import read, sized
-from uwct.cli.styles import encode_file
+from uwct.cli.watching import observer
 from uwct.judge.evaluation import SMALLEST, content_distance, load_judge, statistics, style_distance
 from uwct.judge.pairs import Pair
 from uwct.networks.model import Model
@@ -20,10 +21,11 @@ from uwct.pictures import images
 from uwct.pictures.images import Picture
 from uwct.pictures.spaces import in_space
 from uwct.pipeline.photo import color_maps, mapped, reduced
-from uwct.pipeline.presets import TRANSFORMS, Preset
+from uwct.pipeline.presets import Preset
 from uwct.pipeline.refine import refine
 from uwct.pipeline.styles import Style
 from uwct.pipeline.whole import stylize
+from uwct.transforms.matching import TRANSFORMS
 from uwct.transforms.statistics import Moments
 
 JUDGES = {"vgg16": "VGG-16", "alexnet": "AlexNet"}
@@ -67,7 +69,7 @@ class Bench:
     def __init__(self, model: Model, size: int, cell: int, refining: Refining, photographic: bool = False) -> None:
         self._photographic = photographic
         self._model, self._size, self._cell = model, size, cell
-        self._steps, self._vgg = refining.steps, refining.load(model.dtype)
+        self._steps, self._vgg = refining.steps, observer(refining, model.dtype)
         self._judges = [load_judge(name) for name in JUDGES]
 
     def run(

@@ -11,22 +11,13 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
-import jax
 from safetensors import SafetensorError
 
 from uwct.pictures import bounds
 
 # What the library raises about what it was given, and what a computer too small for it does.
-FAULTS = (
-    ValueError,
-    OSError,
-    ImportError,
-    FloatingPointError,
-    SafetensorError,
-    MemoryError,
-    jax.errors.JaxRuntimeError,
-)
-
+# JAX's own errors are RuntimeErrors.
+FAULTS = (ValueError, OSError, ImportError, FloatingPointError, SafetensorError, MemoryError, RuntimeError)
 
 LONGEST = 8000  # characters of a sentence
 
@@ -39,7 +30,7 @@ def sentence(fault: BaseException) -> str:
     """One line that says what is wrong; raises the fault again when it is none of the input's."""
     if isinstance(fault, MemoryError):
         return "there is not enough memory; try a smaller size"
-    if isinstance(fault, jax.errors.JaxRuntimeError):
+    if isinstance(fault, RuntimeError):
         if "RESOURCE_EXHAUSTED" not in str(fault):
             raise fault
         return "the device has not enough memory; try a smaller size"

@@ -14,11 +14,11 @@ from uwct.cli.bench import JUDGES, MEASURES, Bench, Made, Result, judged
 from uwct.cli.cache import start_quickly
 from uwct.cli.contact_sheets import sheet_of_all, sheet_of_pairs
 from uwct.cli.errors import FAULTS, fail_partly, one_sentence, sentence
+from uwct.cli.limits import MEGAPIXELS, MaxMegapixels, check_size, pixel_limit
 from uwct.cli.look import NUMBERS, Look
 from uwct.cli.networks import Networks
 from uwct.cli.plan import check_outputs
 from uwct.cli.refining import Refining
-from uwct.cli.sizes import MEGAPIXELS, MaxMegapixels, check_size, pixel_limit
 from uwct.judge.curve import Curve
 from uwct.judge.evaluation import load_judge
 from uwct.judge.pairs import Pair, all_pairs, find_results, read_pairs, titles

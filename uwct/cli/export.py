@@ -10,14 +10,15 @@ from typing import Annotated, Literal
 import tyro
 
 from uwct.cli.cache import start_quickly
+from uwct.cli.encoding import encode_file
 from uwct.cli.errors import one_sentence
+from uwct.cli.limits import MEGAPIXELS, MaxMegapixels, pixel_limit
 from uwct.cli.look import Look
 from uwct.cli.plan import check_outputs
-from uwct.cli.sizes import MEGAPIXELS, MaxMegapixels, pixel_limit
-from uwct.cli.styles import encode_file
 from uwct.export.look import check
 from uwct.files import hidden_prefix, write_bytes
-from uwct.networks.model import DEFAULT, Model, load
+from uwct.networks.config import DEFAULT
+from uwct.networks.model import Model, load
 from uwct.pictures import images
 from uwct.pipeline.presets import Preset
 from uwct.pipeline.styles import Style

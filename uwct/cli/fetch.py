@@ -16,9 +16,8 @@ from uwct.cli.errors import one_sentence
 from uwct.convert import fetch
 from uwct.convert.collection import Source, assemble, normalise_model, open_sources, provenance
 from uwct.networks import published
-from uwct.networks.config import LEVELS
+from uwct.networks.config import LEVELS, check_level
 from uwct.networks.model import WEIGHTS, load
-from uwct.networks.vgg import check_level
 
 HELP = """Download published networks, so that --model knows their names.
 

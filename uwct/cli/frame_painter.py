@@ -11,10 +11,11 @@ import numpy as np
 from flax import struct
 from jax import Array
 
+from uwct.cli.encoding import encode_file, encode_files, plain_style
 from uwct.cli.masks import read_mask
 from uwct.cli.sizes import bytes_per_pixel, check_memory, free_memory
-from uwct.cli.styles import encode_file, plain_style
 from uwct.cli.video_options import Arguments
+from uwct.cli.watching import observer
 from uwct.networks.model import Model
 from uwct.pipeline.colors import keep_chroma
 from uwct.pipeline.frames import Past, follow
@@ -22,8 +23,9 @@ from uwct.pipeline.level import Settings
 from uwct.pipeline.parts import Parts, Region, resolve
 from uwct.pipeline.photo import mapped, reduced, small_shape
 from uwct.pipeline.photo_frames import Glance, follow_maps
-from uwct.pipeline.presets import TRANSFORMS, Preset
+from uwct.pipeline.presets import Preset
 from uwct.pipeline.refine_frames import Stroke, follow_refined
+from uwct.transforms.matching import TRANSFORMS
 from uwct.transforms.statistics import Moments
 
 Ticket = TypeVar("Ticket")
@@ -63,7 +65,7 @@ class Painter:
         check_memory(str(arguments.source), "--size", *shape, model.config)
         batch = arguments.batch or (1 if jax.default_backend() == "cpu" else 8)
         fitting = int(free_memory() / (shape[0] * shape[1] * bytes_per_pixel(model.config)))
-        vgg = arguments.refining.load(model.dtype)
+        vgg = observer(arguments.refining, model.dtype)
         regions = regions_of(arguments, look, model, vgg, shape, profile)
         parts = resolve(model, regions, look.levels, look.alpha)
         return cls(
@@ -140,7 +142,7 @@ def regions_of(
         mask = jnp.asarray(read_mask(files.mask, shape, files.color))
         alpha = [factor * alpha for alpha in look.alpha]
         regions.append(Region(mask, styles, files.weights if styles else None, alpha))
-    styles = arguments.styles.encode(arguments.styles.paths, model, look.style_size, vgg, profile=profile)
+    styles = encode_files(arguments.styles, arguments.styles.paths, model, look.style_size, vgg, profile=profile)
     if look.transform == "whiten" and not styles:
         styles = [plain_style(model)]
     return [*regions, Region(None, styles, arguments.styles.mixtures())]

@@ -11,23 +11,25 @@ import tyro
 from tqdm import tqdm
 
 from uwct.cli.cache import start_quickly
+from uwct.cli.encoding import encode_file
 from uwct.cli.errors import one_sentence
+from uwct.cli.limits import MEGAPIXELS, MaxMegapixels, check_size, pixel_limit
 from uwct.cli.look import Look
 from uwct.cli.networks import Networks
 from uwct.cli.plan import check_outputs
 from uwct.cli.refining import Refining
-from uwct.cli.sizes import MEGAPIXELS, MaxMegapixels, check_size, pixel_limit, sized
-from uwct.cli.styles import encode_file
+from uwct.cli.sizes import sized
+from uwct.cli.watching import observer
 from uwct.pictures import images
 from uwct.pictures.contact_sheet import contact_sheet, sheet_shape
 from uwct.pictures.images import Picture
 from uwct.pictures.spaces import in_space
 from uwct.pipeline.parts import corner_shares
 from uwct.pipeline.photo import color_maps, mapped, reduced
-from uwct.pipeline.presets import TRANSFORMS
 from uwct.pipeline.refine import refine
 from uwct.pipeline.styles import Style
 from uwct.pipeline.whole import stylize
+from uwct.transforms.matching import TRANSFORMS
 
 HELP = """Lay results of many settings out in one picture, with labels.
 
@@ -100,7 +102,7 @@ def draw(arguments: Arguments) -> None:
     look = arguments.look.resolve()
     model = arguments.networks.load(look.levels)
     photos = [in_space(sized(path, "--size", arguments.size, model.config)[1]) for path in arguments.contents]
-    vgg = arguments.refining.load(model.dtype)
+    vgg = observer(arguments.refining, model.dtype)
     styles = [encode_file(path, model, look.style_size, vgg=vgg) for path in arguments.styles]
     how: dict[str, Any] = {"transform": TRANSFORMS[look.transform], "shrinkage": look.shrinkage}
     with tqdm(unit="picture", leave=False) as bar:

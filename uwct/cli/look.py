@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from uwct.cli.sizes import check_size
-from uwct.networks.vgg import check_level
+from uwct.cli.limits import check_size
+from uwct.networks.config import check_level
 from uwct.pipeline.presets import PHOTO, PRESETS, Preset
 
 NUMBERS = "NUMBER [NUMBER ...]"

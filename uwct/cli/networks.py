@@ -1,10 +1,12 @@
 """The options that say which networks compute, shared by the commands that stylize."""
 
 import dataclasses
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from uwct.cli.dtypes import dtype_for
-from uwct.networks.model import DEFAULT, Model, load
+from uwct.networks.config import DEFAULT
+
+if TYPE_CHECKING:
+    from uwct.networks.model import Model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,8 +20,11 @@ class Networks:
     """What the networks compute in; 16 bits are faster on GPUs, TPUs and some CPUs, at a small loss of accuracy: "auto"
     takes bfloat16 where this device is fast with it, else float32."""
 
-    def load(self, levels: tuple[int, ...] = ()) -> Model:
+    def load(self, levels: tuple[int, ...] = ()) -> "Model":
         """The model; raises ValueError for a level that it cannot decode, or what `model.load` raises."""
+        from uwct.cli.dtypes import dtype_for  # with JAX, for which options and help do not wait
+        from uwct.networks.model import load
+
         model = load(self.model, dtype=dtype_for(self.dtype))
         model.check_levels(levels)
         return model

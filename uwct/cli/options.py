@@ -6,14 +6,14 @@ from typing import Annotated, Literal
 
 import tyro
 
+from uwct.cli.limits import MEGAPIXELS, MaxMegapixels, check_size
 from uwct.cli.look import Look
-from uwct.cli.masks import Regions
 from uwct.cli.networks import Networks
 from uwct.cli.refining import Refining
+from uwct.cli.regions import Regions
 from uwct.cli.saving import Saving
-from uwct.cli.sizes import MEGAPIXELS, MaxMegapixels, check_size
 from uwct.cli.styles import Styles
-from uwct.pipeline.style_files import is_style
+from uwct.files import is_style
 
 File = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
 

@@ -9,9 +9,9 @@ from typing import Any, Literal
 import jax.numpy as jnp
 import numpy as np
 
+from uwct.cli.encoding import encode_file
 from uwct.cli.masks import resized
 from uwct.cli.sizes import check_memory
-from uwct.cli.styles import encode_file
 from uwct.networks.model import Model, backbone
 from uwct.pictures import images
 from uwct.pictures.spaces import own_space
@@ -19,11 +19,12 @@ from uwct.pipeline import colors
 from uwct.pipeline.level import Settings
 from uwct.pipeline.parts import Region, resolve
 from uwct.pipeline.photo import color_maps, mapped, small_shape
-from uwct.pipeline.presets import TRANSFORMS, Preset
-from uwct.pipeline.refine import STEPS, check_loss, refinements
+from uwct.pipeline.presets import STEPS, Preset
+from uwct.pipeline.refine import check_loss, refinements
 from uwct.pipeline.styles import Style
 from uwct.pipeline.whole import finished
 from uwct.pipeline.whole import painted as painted_whole
+from uwct.transforms.matching import TRANSFORMS
 from uwct.transforms.statistics import Moments, moments
 
 KeepColors = Literal["luminance", "matched"]

@@ -5,8 +5,7 @@ from typing import Annotated
 
 import tyro
 
-from uwct.pictures.images import QUALITY
-from uwct.pictures.metadata import NOTHING, Metadata
+from uwct.pictures.metadata import NOTHING, QUALITY, Metadata
 
 
 @dataclasses.dataclass(frozen=True)

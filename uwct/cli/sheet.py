@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from uwct.cli.masks import RegionFiles, read_mask
-from uwct.cli.refining import watched
+from uwct.cli.masks import read_mask
+from uwct.cli.regions import RegionFiles
 from uwct.cli.saving import Saving
 from uwct.cli.sizes import (
     REFINING_DISK,
@@ -25,6 +25,7 @@ from uwct.cli.sizes import (
     tell_frames,
     window_for,
 )
+from uwct.cli.watching import watched
 from uwct.files import hidden_prefix
 from uwct.networks.model import Model
 from uwct.pictures import images, strips

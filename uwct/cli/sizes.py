@@ -1,24 +1,15 @@
 """Pictures at the size that was asked for, as far as it fits in memory."""
 
 import sys
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Annotated
-
-import jax
-import tyro
 
 from uwct.cli.cache import make_room
+from uwct.cli.limits import LARGEST
 from uwct.cli.memory import available
-from uwct.networks.config import ModelConfig
-from uwct.networks.vgg import stride
-from uwct.pictures import bounds, images
+from uwct.networks.config import ModelConfig, stride
+from uwct.pictures import images
 from uwct.pictures.animations import is_animation
 
-LARGEST = 2**31 - 1
-# Megapixels of a picture, unless --max-megapixels says otherwise: Pillow would stop at 179.
-MEGAPIXELS = 500
-MaxMegapixels = Annotated[float, tyro.conf.arg(name="max-megapixels", metavar="NUMBER")]
 # What decoding needs at most, a pixel: Pillow's picture, turned upright, and two copies in float32.
 DECODING = 48
 # Pixels a side of the windows of pictures that do not fit in memory, for VGG's channels and for narrow networks.
@@ -31,19 +22,6 @@ REFINING_WINDOW, SMALLEST_WINDOW, REFINING, REFINING_DISK = 512, 256, 7000, 160
 IN_MEMORY = 4_000_000
 
 
-def check_size(option: str, side: int) -> None:
-    """Raises ValueError for a number of pixels that no picture has; 0 stands for a picture's own size."""
-    if not 0 <= side <= LARGEST:
-        raise ValueError(f"{option} must lie between 0 and 2^31, not {side}")
-
-
-def pixel_limit(megapixels: float) -> AbstractContextManager[None]:
-    """Within it no picture of more than --max-megapixels is decoded; raises ValueError for an impossible number."""
-    if not 0 < megapixels <= LARGEST:
-        raise ValueError(f"--max-megapixels must lie between 0 and 2^31, not {megapixels:g}")
-    return bounds.pixel_limit(round(megapixels * 1e6))
-
-
 def bytes_per_pixel(config: ModelConfig) -> int:
     """What a whole picture needs, a pixel: by the first block's channels, as measured in float32, and some to spare."""
     return 120 + 20 * max(config.blocks[0])
@@ -51,6 +29,8 @@ def bytes_per_pixel(config: ModelConfig) -> int:
 
 def free_memory() -> int:
     """Bytes that the device has left."""
+    import jax  # for which options and help do not wait
+
     statistics = jax.local_devices()[0].memory_stats()
     if statistics and "bytes_limit" in statistics:
         return int(statistics["bytes_limit"] - statistics["bytes_in_use"])

@@ -11,15 +11,16 @@ import tyro
 
 from uwct.cli.cache import start_quickly
 from uwct.cli.dtypes import dtype_for
+from uwct.cli.encoding import encode_file
 from uwct.cli.errors import one_sentence, printable
+from uwct.cli.limits import MEGAPIXELS, MaxMegapixels, check_size, pixel_limit
 from uwct.cli.look import NUMBERS, Look
 from uwct.cli.networks import Networks
 from uwct.cli.plan import check_outputs
-from uwct.cli.sizes import MEGAPIXELS, MaxMegapixels, check_size, pixel_limit, sized
-from uwct.cli.styles import encode_file
-from uwct.files import write_bytes
-from uwct.networks.config import LEVELS
-from uwct.networks.model import DEFAULT, backbone, load
+from uwct.cli.sizes import sized
+from uwct.files import is_style, write_bytes
+from uwct.networks.config import DEFAULT, LEVELS
+from uwct.networks.model import backbone, load
 from uwct.networks.tensors import read_file
 from uwct.pictures import images
 from uwct.pictures.spaces import in_space
@@ -27,10 +28,10 @@ from uwct.pipeline.level import Settings
 from uwct.pipeline.look_tables import NODES, cube, look_table
 from uwct.pipeline.parts import resolve
 from uwct.pipeline.photo import SIDE
-from uwct.pipeline.presets import TRANSFORMS
-from uwct.pipeline.style_files import is_style, load_style, save_style
+from uwct.pipeline.style_files import load_style, save_style
 from uwct.pipeline.styles import mix_styles
 from uwct.pipeline.whole import painted
+from uwct.transforms.matching import TRANSFORMS
 
 HELP = """Keep styles as small files, to use as --style, to mix, and to share without the painting.
 

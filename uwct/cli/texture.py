@@ -12,23 +12,27 @@ import numpy as np
 import tyro
 
 from uwct.cli.cache import start_quickly
+from uwct.cli.encoding import encode_files
 from uwct.cli.errors import fail_partly, one_sentence
 from uwct.cli.jobs import Report, record, run
+from uwct.cli.limits import LARGEST, MEGAPIXELS, MaxMegapixels, check_size, pixel_limit
 from uwct.cli.look import Look
 from uwct.cli.manifest import Manifest, how
 from uwct.cli.networks import Networks
 from uwct.cli.plan import Job, beside, plan
-from uwct.cli.refining import Refining, watched
-from uwct.cli.sizes import LARGEST, MEGAPIXELS, MaxMegapixels, check_memory, check_size, pixel_limit
+from uwct.cli.refining import Refining
+from uwct.cli.sizes import check_memory
 from uwct.cli.styles import Styles
+from uwct.cli.watching import observer, watched
 from uwct.networks.model import Model
 from uwct.pictures import images
 from uwct.pictures.spaces import srgb
 from uwct.pipeline.parts import Wanted, between, resolve
-from uwct.pipeline.presets import TRANSFORMS, Preset
+from uwct.pipeline.presets import Preset
 from uwct.pipeline.refine import refinements
 from uwct.pipeline.styles import Style
 from uwct.pipeline.textures import synthesize
+from uwct.transforms.matching import TRANSFORMS
 
 HELP = """Make a texture of a style out of random noise, without any photo.
 
@@ -131,11 +135,11 @@ def main(argv: list[str] | None = None, prog: str = "uwct texture") -> None:
         further = [f"{number:03d}" for number in range(arguments.frames)]
         jobs = plan(None, arguments.styles.paths, arguments.output, arguments.styles.style_mask, further)
         model = arguments.networks.load(look.levels)
-        vgg = arguments.refining.load(model.dtype)
+        vgg = observer(arguments.refining, model.dtype)
         check_memory("a texture", "--size", *arguments.sides, model.config)
         failures = run(
             jobs,
-            lambda paths: arguments.styles.encode(paths, model, look.style_size, vgg=vgg),
+            lambda paths: encode_files(arguments.styles, paths, model, look.style_size, vgg=vgg),
             partial(paint, arguments, look, model, vgg),
             partial(tell, arguments, look),
             Manifest(jobs[0].output.parent, how(arguments, arguments.styles.style_mask))

@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 
 import tyro
 
+from uwct.cli.limits import check_size
 from uwct.cli.look import Look
-from uwct.cli.masks import Regions
 from uwct.cli.networks import Networks
 from uwct.cli.refining import Refining
-from uwct.cli.sizes import check_size
+from uwct.cli.regions import Regions
 from uwct.cli.styles import Styles
 from uwct.pictures import images
 from uwct.pictures.clip_writer import SUFFIXES, check_suffix

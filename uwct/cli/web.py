@@ -17,9 +17,9 @@ import tyro
 
 from uwct.cli.cache import start_quickly
 from uwct.cli.errors import one_sentence
+from uwct.cli.limits import MEGAPIXELS, check_size, pixel_limit
 from uwct.cli.networks import Networks
 from uwct.cli.painter import Painter
-from uwct.cli.sizes import MEGAPIXELS, check_size, pixel_limit
 from uwct.pictures import images
 
 HELP = """Open a page in the browser: a photo from a file or the camera, styles from a gallery, sliders, a brush for the

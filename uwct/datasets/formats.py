@@ -15,6 +15,7 @@ from PIL import Image
 
 from uwct.datasets.stylizer import Drawn
 from uwct.pictures import images
+from uwct.pictures.metadata import QUALITY
 
 Example = dict[str, Any]
 # Makes a picture of a file's bytes and a name for errors; raises ValueError.
@@ -68,7 +69,7 @@ def encoded(picture: np.ndarray, like: bytes) -> bytes:
     with Image.open(io.BytesIO(like)) as image:
         kind = image.format if image.format in ("JPEG", "PNG", "WEBP") else "PNG"
     file = io.BytesIO()
-    options: dict[str, Any] = {"quality": images.QUALITY} if kind in ("JPEG", "WEBP") else {}
+    options: dict[str, Any] = {"quality": QUALITY} if kind in ("JPEG", "WEBP") else {}
     Image.fromarray(picture).save(file, kind, **options)
     return file.getvalue()
 

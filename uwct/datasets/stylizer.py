@@ -19,14 +19,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from uwct.networks.model import DEFAULT, Model, backbone, load
+from uwct.networks.config import DEFAULT
+from uwct.networks.model import Model, backbone, load
 from uwct.pipeline.augment import Draw, as_drawn_on_canvas, draw, parts_of
 from uwct.pipeline.level import COARSE_TO_FINE, Settings
 from uwct.pipeline.padding import STRIDE
-from uwct.pipeline.presets import PRESETS, TRANSFORMS
+from uwct.pipeline.presets import PRESETS
 from uwct.pipeline.refine import refined
 from uwct.pipeline.style_pool import ReadableStyles, StylePool, style_files, style_of
 from uwct.pipeline.styles import Style, stack_styles
+from uwct.transforms.matching import TRANSFORMS
 
 
 @dataclasses.dataclass(frozen=True)

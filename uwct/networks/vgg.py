@@ -13,19 +13,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
-from uwct.networks.config import LEVELS, Blocks
+from uwct.networks.config import LEVELS, Blocks, check_level
 from uwct.networks.layers import Padding, Pooling, conv_layer, max_pool, upsample
-
-
-def check_level(level: int) -> None:
-    """Raises ValueError unless the level is one of 1 to 5."""
-    if level not in LEVELS:
-        raise ValueError(f"level must be one of 1, 2, 3, 4, 5, not {level}")
-
-
-def stride(level: int) -> int:
-    """Pixels of the picture that one pixel of relu_X_1 covers along an axis: 2^(X-1)."""
-    return 2 ** (level - 1)
 
 
 def encoder_layers(blocks: Blocks, level: int) -> Iterator[tuple[int, int, int, int]]:

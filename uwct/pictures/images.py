@@ -20,7 +20,16 @@ from PIL import Image, ImageCms, PngImagePlugin, UnidentifiedImageError
 
 from uwct.files import files_in, write_bytes
 from uwct.pictures import bounds
-from uwct.pictures.metadata import NOTHING, ORIENTATION, Metadata, for_pillow, frames_of, metadata_of, onto_vips
+from uwct.pictures.metadata import (
+    NOTHING,
+    ORIENTATION,
+    QUALITY,
+    Metadata,
+    for_pillow,
+    frames_of,
+    metadata_of,
+    onto_vips,
+)
 
 STANDARD = Path("-")  # stands for standard input and output
 SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
@@ -44,7 +53,6 @@ _TURNS = {
 _BITS = 258  # a TIFF tag, bits of each channel
 _PHOTOMETRIC, _MIN_IS_WHITE = 262, 0  # a TIFF tag, and its value for negatives, which Pillow turns at 8 bits only
 _LARGEST = {"JPEG": 65500, "WEBP": 16383}  # pixels a side
-QUALITY = 95
 # What Pillow raises about broken files, apart from its own errors.
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error)
 _SAVE_OPTIONS: dict[str, dict[str, Any]] = {

@@ -27,6 +27,9 @@ BROKEN = (
 )
 
 
+QUALITY = 95  # of JPEG and WebP files, where nobody says
+
+
 @dataclasses.dataclass(frozen=True)
 class Metadata:
     """Each None where the file has none.

@@ -11,7 +11,7 @@ from PIL import Image
 from uwct.files import replacing
 from uwct.pictures import bounds, images
 from uwct.pictures.canvas import Canvas
-from uwct.pictures.metadata import NOTHING, Metadata, frames_of, metadata_of, onto_vips
+from uwct.pictures.metadata import NOTHING, QUALITY, Metadata, frames_of, metadata_of, onto_vips
 
 ROWS = 256  # of a strip
 _PLAIN = ("JPEG", "PNG", "WEBP", "TIFF")  # which libvips reads as Pillow does, if they hold RGB or grey
@@ -166,7 +166,7 @@ def _resized(canvas: Canvas, shape: tuple[int, int], path: Path) -> Canvas:
     return result
 
 
-def write(path: Path, picture: LargePicture, folder: Path, quality: int = images.QUALITY) -> None:
+def write(path: Path, picture: LargePicture, folder: Path, quality: int = QUALITY) -> None:
     """Writes a picture, clipped to [0, 1], in the format of the path's suffix; the file appears whole or not at all.
 
     All as `images.write` does it. Raises what that raises, and OSError when the file cannot be written.

@@ -13,11 +13,11 @@ import numpy as np
 from jax import Array
 
 from uwct.networks.model import Model
-from uwct.pipeline.level import COARSE_TO_FINE, Settings, Transform
+from uwct.pipeline.level import COARSE_TO_FINE, Settings
 from uwct.pipeline.parts import Part, Parts
 from uwct.pipeline.styles import Style, check_picture, stack_styles
 from uwct.pipeline.whole import painted
-from uwct.transforms.matching import wct
+from uwct.transforms.matching import Transform, wct
 
 
 class Draw(NamedTuple):

@@ -18,11 +18,11 @@ from flax import struct
 from jax import Array, lax
 
 from uwct.networks.model import Model
-from uwct.pipeline.level import COARSE_TO_FINE, Settings, Transform, apply, check_health, finite, gather, maps_of
+from uwct.pipeline.level import COARSE_TO_FINE, Settings, apply, check_health, finite, gather, maps_of
 from uwct.pipeline.padding import pad_to_stride
 from uwct.pipeline.parts import Parts, Strength, Wanted, Weights, kept, resolve, shares_of
 from uwct.pipeline.styles import check_picture
-from uwct.transforms.matching import wct
+from uwct.transforms.matching import Transform, wct
 from uwct.transforms.statistics import Moments, merge
 
 THUMBNAIL = 32  # pixels a side of the frame whose colors are compared

@@ -21,12 +21,11 @@ from uwct.pipeline.padding import pool
 from uwct.pipeline.parts import Part
 from uwct.pipeline.styles import Precision, exact
 from uwct.transforms.affine import Affine, fold, mix
-from uwct.transforms.matching import wct
+from uwct.transforms.matching import Transform, wct
 from uwct.transforms.statistics import Moments, moments, shrink
 
 # The default levels, coarse to fine. The paper adds level 5 before them, which dissolves the photo's shapes.
 COARSE_TO_FINE = (4, 3, 2, 1)
-Transform = Callable[[Moments, Moments], Affine]
 # What a part's features go through: a function of them all where it needs a pixel's neighbours; None keeps them.
 Map = Affine | Callable[[Array], Array] | None
 # Whether the styles, the content's moments, the maps and the picture are finite.

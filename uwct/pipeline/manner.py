@@ -16,8 +16,8 @@ import jax.numpy as jnp
 from flax import struct
 from jax import Array, lax
 
+from uwct.networks.config import stride
 from uwct.networks.layers import Padding
-from uwct.networks.vgg import stride
 from uwct.pipeline.padding import pool
 from uwct.transforms.linalg import inv_sqrtm, sqrtm
 

@@ -9,8 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from uwct.networks.config import LEVELS
-from uwct.networks.vgg import stride
+from uwct.networks.config import LEVELS, stride
 
 # Pictures are padded to multiples of what one pixel of relu5_1 covers, at every level, so that levels, and pictures of
 # nearly one size, share what is compiled.

@@ -18,11 +18,12 @@ from jax import Array, lax
 
 from uwct.networks.model import Model
 from uwct.pictures.images import fitted
-from uwct.pipeline.level import Settings, Transform
+from uwct.pipeline.level import Settings
 from uwct.pipeline.parts import Strength, Wanted, Weights, resolve
-from uwct.pipeline.presets import PHOTO, TRANSFORMS
+from uwct.pipeline.presets import PHOTO
 from uwct.pipeline.whole import finished, painted
 from uwct.transforms.affine import Affine
+from uwct.transforms.matching import TRANSFORMS, Transform
 from uwct.transforms.statistics import Moments
 
 SIDE = 512  # pixels, the long side of the small copy

@@ -2,10 +2,7 @@
 
 import dataclasses
 
-from uwct.pipeline.level import Transform
-from uwct.transforms.matching import adain, monge, wct, whitened
-
-TRANSFORMS: dict[str, Transform] = {"wct": wct, "adain": adain, "monge": monge, "whiten": whitened}
+STEPS = 50  # of refinement
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,7 +13,7 @@ class Preset:
       levels: from deep to shallow.
       alpha: strength, one a level.
       style_size: long side in pixels to resize the style to.
-      transform: a name in TRANSFORMS.
+      transform: a name in `transforms.matching.TRANSFORMS`.
       shrinkage: how far covariances are drawn towards a multiple of I, in [0, 1].
     """
 

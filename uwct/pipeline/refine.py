@@ -26,17 +26,17 @@ import optax
 from flax import struct
 from jax import Array
 
+from uwct.networks.config import stride
 from uwct.networks.layers import Padding
 from uwct.networks.model import Model
-from uwct.networks.vgg import stride
 from uwct.pipeline.level import COARSE_TO_FINE
 from uwct.pipeline.manner import SCALES, Manner, doubled, halved, manner_distance, manners, mix_manners
 from uwct.pipeline.padding import pad_to, pool
 from uwct.pipeline.parts import Part, Parts, Region, Strength, Wanted, Weights, resolve, shares_of
+from uwct.pipeline.presets import STEPS
 from uwct.pipeline.styles import Style, encode_style
 from uwct.pipeline.whole import finished
 
-STEPS = 50
 SHARES = {1: 0.5, 0: 0.5}  # of the steps, for each of `SCALES`
 SHAPES = (2, 3, 4)  # the levels whose features say what a photograph shows
 CONTENT = 0.5  # nu

@@ -13,7 +13,8 @@ from jax import Array
 from uwct.networks.model import Model
 from uwct.pipeline.frames import colors_of, is_cut, visible
 from uwct.pipeline.parts import Parts
-from uwct.pipeline.refine import STEPS, refined
+from uwct.pipeline.presets import STEPS
+from uwct.pipeline.refine import refined
 from uwct.pipeline.whole import finished
 
 FOLLOWING = 0.25  # of the steps of a scene's first frame, for each that follows

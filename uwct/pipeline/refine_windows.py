@@ -15,14 +15,14 @@ import numpy as np
 import optax
 from jax import Array
 
+from uwct.networks.config import stride
 from uwct.networks.model import Model
-from uwct.networks.vgg import stride
 from uwct.pictures.canvas import Canvas
 from uwct.pipeline.manner import OCTAVES, doubled
 from uwct.pipeline.parts import Parts, shares_of
+from uwct.pipeline.presets import STEPS
 from uwct.pipeline.refine import (
     SHAPES,
-    STEPS,
     Goal,
     Seen,
     Step,

@@ -89,11 +89,6 @@ def _manner(found: dict[str, jax.Array], halvings: int) -> Manner:
     return Manner(found[f"{name}/weight"], features, [found[f"{name}/colors{k}"] for k in range(OCTAVES + 1)])
 
 
-def is_style(path: Path) -> bool:
-    """Whether a file is called like a style file."""
-    return path.suffix.lower() == ".safetensors"
-
-
 def _check(path: Path, tensors: dict[str, np.ndarray], model: Model) -> None:
     wanted: dict[str, tuple[int, ...]] = {}
     for level in set(LEVELS) & set(model.config.encoded_levels):

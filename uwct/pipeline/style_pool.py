@@ -9,13 +9,13 @@ import jax.numpy as jnp
 from jax import Array
 from safetensors import SafetensorError
 
-from uwct.files import files_in
+from uwct.files import files_in, is_style
 from uwct.networks.model import Model
 from uwct.pictures import images
 from uwct.pictures.spaces import in_space
 from uwct.pipeline.colors import match_colors
 from uwct.pipeline.refine import with_manners
-from uwct.pipeline.style_files import encoder_hash, is_style, load_style, save_style
+from uwct.pipeline.style_files import encoder_hash, load_style, save_style
 from uwct.pipeline.styles import Style, encode_style
 from uwct.transforms.statistics import Moments
 

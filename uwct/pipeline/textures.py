@@ -7,10 +7,10 @@ from jax import Array
 
 from uwct.networks.layers import Padding
 from uwct.networks.model import Model
-from uwct.pipeline.level import COARSE_TO_FINE, Settings, Transform
+from uwct.pipeline.level import COARSE_TO_FINE, Settings
 from uwct.pipeline.parts import Strength, Wanted, Weights, resolve
 from uwct.pipeline.whole import finished, painted
-from uwct.transforms.matching import wct
+from uwct.transforms.matching import Transform, wct
 
 
 def synthesize(

@@ -11,26 +11,15 @@ from functools import partial
 import jax.numpy as jnp
 from jax import Array
 
+from uwct.networks.config import stride
 from uwct.networks.layers import Padding
 from uwct.networks.model import Model
-from uwct.networks.vgg import stride
-from uwct.pipeline.level import (
-    COARSE_TO_FINE,
-    Health,
-    Map,
-    Settings,
-    Transform,
-    apply,
-    check_health,
-    finite,
-    gather,
-    maps_of,
-)
+from uwct.pipeline.level import COARSE_TO_FINE, Health, Map, Settings, apply, check_health, finite, gather, maps_of
 from uwct.pipeline.padding import pad_to_stride
 from uwct.pipeline.parts import Parts, Strength, Wanted, Weights, kept, resolve, shares_of
 from uwct.pipeline.styles import Precision, check_picture, computing_in
 from uwct.pipeline.swap import swapped
-from uwct.transforms.matching import wct
+from uwct.transforms.matching import Transform, wct
 
 
 def stylize(

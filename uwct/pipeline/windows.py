@@ -21,15 +21,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from uwct.networks.config import stride
 from uwct.networks.model import Model
-from uwct.networks.vgg import encoder_layers, stride
+from uwct.networks.vgg import encoder_layers
 from uwct.pictures.canvas import Canvas
-from uwct.pipeline.level import COARSE_TO_FINE, Settings, Transform, apply, check_health, gather, maps_of
+from uwct.pipeline.level import COARSE_TO_FINE, Settings, apply, check_health, gather, maps_of
 from uwct.pipeline.padding import STRIDE
 from uwct.pipeline.parts import Parts, Strength, Wanted, Weights, kept, resolve, shares_of
 from uwct.pipeline.styles import Precision, computing_in
 from uwct.transforms.affine import Affine
-from uwct.transforms.matching import wct
+from uwct.transforms.matching import Transform, wct
 from uwct.transforms.statistics import Moments, merge
 
 # Calls progress(windows done, windows in all).

@@ -25,12 +25,13 @@ from uwct.networks.model import Model
 from uwct.pipeline import whole
 from uwct.pipeline.level import Settings
 from uwct.pipeline.parts import resolve
-from uwct.pipeline.presets import TRANSFORMS, Preset
+from uwct.pipeline.presets import Preset
 from uwct.pipeline.refine import SHAPES, direction
 from uwct.pipeline.styles import encode_style
 from uwct.training.losses import color_loss, squared_error
 from uwct.training.perceptual import DEPTH, perceptual_loss
 from uwct.training.stepping import Metrics
+from uwct.transforms.matching import TRANSFORMS
 from uwct.transforms.statistics import moments
 
 

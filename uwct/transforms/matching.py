@@ -6,12 +6,16 @@ covariance; where it has not, they give 0 in the directions that the content lac
 (see linalg.py).
 """
 
+from collections.abc import Callable
+
 import jax.numpy as jnp
 from jax import Array, lax
 
 from uwct.transforms.affine import Affine, compose
 from uwct.transforms.linalg import Method, inv_sqrtm, sqrtm
 from uwct.transforms.statistics import Moments
+
+Transform = Callable[[Moments, Moments], Affine]
 
 
 def whiten(content: Moments, *, method: Method = "auto") -> Affine:
@@ -52,6 +56,10 @@ def monge(content: Moments, style: Moments, *, method: Method = "auto") -> Affin
     root, inverse = sqrtm(content.cov, method=method), inv_sqrtm(content.cov, method=method)
     middle = sqrtm(_product(root, style.cov, root), method=method)
     return _centered(_product(inverse, middle, inverse), content.mean, style.mean)
+
+
+# By the names that people give them.
+TRANSFORMS: dict[str, Transform] = {"wct": wct, "adain": adain, "monge": monge, "whiten": whitened}
 
 
 def _centered(matrix: Array, source: Array, target: Array) -> Affine:

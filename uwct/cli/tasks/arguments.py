@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from uwct.judge.evaluation import SMALLEST
-from uwct.networks.config import LEVELS
-from uwct.networks.vgg import check_level
+from uwct.networks.config import LEVELS, check_level
 from uwct.training.config import RECIPES, TrainConfig
 
 HELP = """Train decoders, which turn the features of a pretrained network back into pictures.
