@@ -30,7 +30,7 @@ from uwct.datasets.tars import Tars
 from uwct.datasets.work import Work
 from uwct.files import read_lines
 from uwct.networks.config import ModelConfig, check_level
-from uwct.networks.model import Model, load
+from uwct.networks.model import Model, read_config
 from uwct.pictures import images
 from uwct.pipeline.padding import STRIDE
 from uwct.pipeline.style_pool import style_files
@@ -251,10 +251,7 @@ def reading_of(arguments: Arguments) -> Reading:
     return Reading(arguments.size, arguments.per_image, arguments.networks.model, arguments.max_megapixels)
 
 
-@functools.cache
-def config_of(model: str) -> ModelConfig:
-    """The config of a model, by its name or file."""
-    return load(model).config
+config_of = functools.cache(read_config)  # a worker asks for every picture
 
 
 def said(arguments: Arguments, styles: list[Path]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from uwct.networks.tensors import names, read_file
+from uwct.networks.tensors import read_file, read_header
 
 
 def begins(start: bytes) -> bool:
@@ -15,7 +15,7 @@ def begins(start: bytes) -> bool:
 def is_own(path: Path) -> bool:
     """Whether it is one of uwct, whose tensors are named like paths; False for a broken file."""
     try:
-        return any("/" in name for name in names(path))
+        return any("/" in name for name in read_header(path)[0])
     except ValueError:
         return False
 

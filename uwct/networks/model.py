@@ -24,7 +24,7 @@ from uwct.networks import lpips_jax, published
 from uwct.networks.config import DEFAULT, LEVELS, ModelConfig, check_level
 from uwct.networks.layers import Padding, Pooling
 from uwct.networks.normalisation import normalise
-from uwct.networks.tensors import read_file, write_file
+from uwct.networks.tensors import read_file, read_header, write_file
 from uwct.networks.vgg import Decoder, Encoder, decoder_layers, encoder_layers
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
@@ -178,13 +178,24 @@ def read_model(name: str | os.PathLike[str]) -> tuple[dict[str, Any], ModelConfi
     """What the file of a model (name or path) holds, be it a whole model or not: parameters, config, metadata."""
     path = find_file(name)
     tensors, metadata = read_file(path)
-    if "config" not in metadata:
-        raise ValueError(f"{path} is not a model of uwct: its metadata holds no config")
+    config = _config(path, metadata)
     try:
         params: dict[str, Any] = unflatten_dict(tensors, sep="/")
     except (TypeError, IndexError):
         raise ValueError(f"{path} is not a whole model: one tensor's name begins another's") from None
-    return params, ModelConfig.from_json(metadata["config"]), metadata
+    return params, config, metadata
+
+
+def read_config(name: str | os.PathLike[str]) -> ModelConfig:
+    """The config alone of a model (name or path), without its tensors; raises as `load` does."""
+    path = find_file(name)
+    return _config(path, read_header(path)[1])
+
+
+def _config(path: Path, metadata: Mapping[str, str]) -> ModelConfig:
+    if "config" not in metadata:
+        raise ValueError(f"{path} is not a model of uwct: its metadata holds no config")
+    return ModelConfig.from_json(metadata["config"])
 
 
 def _load_file(path: Path) -> Model:

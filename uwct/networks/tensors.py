@@ -47,12 +47,12 @@ def read_file(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     return tensors, metadata
 
 
-def names(path: Path) -> list[str]:
-    """The names of the tensors in a safetensors file; raises ValueError for any other file."""
+def read_header(path: Path) -> tuple[list[str], dict[str, str]]:
+    """The names of the tensors in a safetensors file, and the metadata; raises ValueError for any other file."""
     _check_bounds(path)
     try:
         with safe_open(path, framework="numpy") as file:
-            return list(file.keys())
+            return list(file.keys()), file.metadata() or {}
     except (SafetensorError, TypeError, OverflowError) as error:
         raise ValueError(f"{path} is not a readable safetensors file: {error}") from None
 
