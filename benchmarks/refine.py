@@ -31,7 +31,7 @@ from uwct.pictures import images
 from uwct.pipeline import refine
 from uwct.pipeline.manner import COLOR, OCTAVES, faint
 from uwct.pipeline.parts import resolve
-from uwct.pipeline.presets import PRESETS, STEPS
+from uwct.pipeline.presets import PRESETS, REFINE_STEPS
 from uwct.transforms.linalg import inv_sqrtm
 from uwct.transforms.matching import TRANSFORMS
 
@@ -44,7 +44,7 @@ class Arguments:
     style: Path = Path("examples/styles/strokes.jpg")
     size: int = 512
     """Both sides in pixels."""
-    steps: int = STEPS
+    steps: int = REFINE_STEPS
     most: int = 100
     """How often L-BFGS may look at the picture."""
 

@@ -87,9 +87,9 @@ HEED_SIGINT = "import signal; signal.signal(signal.SIGINT, signal.default_int_ha
 
 
 @pytest.fixture(autouse=True, scope="module")
-def fresh_compilations():
-    """Forgets what was compiled before it is too much: each program keeps memory mappings, of which Linux gives a
-    process 65,530."""
+def room_for_programs():
+    """Forgets what was compiled once it is much: each program keeps mappings of memory, of which Linux gives a process
+    65,530."""
     yield
     mappings = Path("/proc/self/maps")
     if mappings.exists() and mappings.read_bytes().count(b"\n") > 20_000:

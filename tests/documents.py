@@ -68,7 +68,10 @@ def shortened(words: list[str]) -> list[str]:
     name, more = words[0].removesuffix(".py"), []
     if name not in SIZED or not {"--size", "--shape"} & set(words):
         more += SHORT.get(name, "").split()
-    more += [word for key, value in SHORT.items() if key in words[1:] for word in value.split()]
+    if name == "train":
+        more += [word for key, value in SHORT.items() if key in words for word in value.split()]
+    if "--refine" in words:
+        more += SHORT["--refine"].split()
     if name in PAINTING and "--model" not in words and "info" not in words:
         more += ["--model", "small"]
     return [*words, *more]

@@ -25,7 +25,7 @@ OPTIONS = {
     "`--transform wct`": {"--transform": ["wct"]},
     "`--transform adain`": {"--transform": ["adain"]},
     "`--transform whiten`": {"--transform": ["whiten"]},
-    "`--patches`": {"--patches": [], "--levels": ["3"]},  # at level 1 there are 5,600 patches to compare
+    "`--patches`": {"--patches": [], "--levels": ["3"]},  # at level 1, 5,600 patches
     "`--photo`": {"--photo": []},
     "`--refine`": {"--refine-steps": ["2"]},
     "`--steps`": {"--steps": []},
@@ -73,6 +73,8 @@ def words(*names: str) -> list[str]:
     chosen = {**BASE}
     for name in names:
         for option, values in OPTIONS[name].items():
+            if len(values) < len(chosen.get(option, ())) and option == "--levels":
+                continue  # weights a level stay as many as the levels
             both = option == "--style" and len(chosen[option]) > 1 and values != ["style.safetensors"]
             if both:
                 continue  # the mixture stays one beside another row's

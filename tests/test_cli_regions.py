@@ -183,6 +183,14 @@ def test_json_says_what_was_done(folder, capsys):
     assert record["seconds"] > 0
 
 
+def test_a_color_of_a_mask_on_standard_input_is_refused(folder, capsys):
+    with pytest.raises(SystemExit) as end:
+        stylize.main(["--content", "photo.jpg", "--region", "-:ff0000", "a.png", "--model", "tiny.safetensors"])
+    assert end.value.code == 2
+    message = "error: a color of a mask cannot be taken from standard input: save the mask to a file\n"
+    assert capsys.readouterr().err == message
+
+
 def test_standard_input_and_output(folder):
     expected = run("out.png", "--style", "a.png")
     words = [*COMMON, "--style", "a.png", "--output", "-"]

@@ -55,7 +55,7 @@ def test_size_is_the_largest_long_side_and_enlarges_nothing(tiny_model, folder):
 
 
 def test_refining_shows_the_picture_on_its_way_and_ends_as_the_library(painter, tiny_model, tiny_vgg, monkeypatch):
-    monkeypatch.setattr("uwct.cli.painter.STEPS", 3)
+    monkeypatch.setattr("uwct.cli.painter.REFINE_STEPS", 3)
     stages = [
         (stage.done, stage.total, stage.picture().rgb)
         for stage in painter.stages(Wish(PHOTO, {STYLE: 1}, {2: 0.5}, refine=True))

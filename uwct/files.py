@@ -141,6 +141,11 @@ def files_in(folder: Path, *, recursive: bool = False, within: tuple[str, ...] =
             yield from files_in(path, recursive=True, within=(*within, real))
 
 
+def is_style(path: Path) -> bool:
+    """Whether a file is called like a style file."""
+    return path.suffix.lower() == ".safetensors"
+
+
 def _sync(path: Path, flags: int) -> None:
     """Waits until a file or a folder is on the disk, where the file system can say so."""
     with if_supported():
@@ -149,8 +154,3 @@ def _sync(path: Path, flags: int) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-def is_style(path: Path) -> bool:
-    """Whether a file is called like a style file."""
-    return path.suffix.lower() == ".safetensors"

@@ -251,7 +251,7 @@ def reading_of(arguments: Arguments) -> Reading:
     return Reading(arguments.size, arguments.per_image, arguments.networks.model, arguments.max_megapixels)
 
 
-config_of = functools.cache(read_config)  # a worker asks for every picture
+config_of = functools.cache(read_config)  # asked for every picture
 
 
 def said(arguments: Arguments, styles: list[Path]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+import jax
 import platformdirs
 
 # Each program keeps memory, and mappings of memory, of which Linux gives a process 65,530.
@@ -20,8 +21,6 @@ _shapes: set[tuple[int, int]] = set()
 def make_room(shape: tuple[int, int]) -> None:
     """Forgets all compiled programs when pictures of too many shapes have come by; `shape` is that of the next one."""
     if shape not in _shapes and len(_shapes) == MOST_SHAPES:
-        import jax  # for which options and help do not wait
-
         jax.clear_caches()
         trim()
         _shapes.clear()
@@ -64,8 +63,6 @@ def start_quickly() -> None:
     the end, unless JAX_COMPILATION_CACHE_DIR names another; the user's XLA_FLAGS come last. Takes what is imported from
     the garbage collector, and all that is left at the end: to look through it took a sixth of a short command's time.
     """
-    import jax
-
     os.environ["XLA_FLAGS"] = f"{QUICKER} {os.environ.get('XLA_FLAGS', '')}"
     if place := folder():
         jax.config.update("jax_compilation_cache_dir", str(place))

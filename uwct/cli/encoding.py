@@ -28,7 +28,7 @@ def encode_files(
     colors: Moments | None = None,
     profile: bytes | None = None,
 ) -> list[Style]:
-    """The styles of files, which `paths` are of those that the options name; the rest is as for `encode_file`."""
+    """The styles of the files `paths`, with the masks that the options name; the rest is as for `encode_file`."""
     masks = styles.style_mask or [None] * len(paths)
     return [
         encode_file(path, model, long_side, mask, vgg, colors, profile) for path, mask in zip(paths, masks, strict=True)

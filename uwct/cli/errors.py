@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from uwct.pictures import bounds
 
 # What the library raises about what it was given, and what a computer too small for it does.
-# JAX's own errors are RuntimeErrors.
+# JAX's JaxRuntimeError is a RuntimeError, others of which `sentence` raises again.
 FAULTS = (ValueError, OSError, ImportError, FloatingPointError, SafetensorError, MemoryError, RuntimeError)
 
 LONGEST = 8000  # characters of a sentence
@@ -31,7 +31,7 @@ def sentence(fault: BaseException) -> str:
     if isinstance(fault, MemoryError):
         return "there is not enough memory; try a smaller size"
     if isinstance(fault, RuntimeError):
-        if "RESOURCE_EXHAUSTED" not in str(fault):
+        if type(fault).__name__ != "JaxRuntimeError" or "RESOURCE_EXHAUSTED" not in str(fault):
             raise fault
         return "the device has not enough memory; try a smaller size"
     if isinstance(fault, bounds.TooManyPixelsError):

@@ -17,7 +17,7 @@ from uwct.cli.look import Look
 from uwct.cli.plan import check_outputs
 from uwct.export.look import check
 from uwct.files import hidden_prefix, write_bytes
-from uwct.networks.config import DEFAULT
+from uwct.networks.config import DEFAULT_MODEL
 from uwct.networks.model import Model, load
 from uwct.pictures import images
 from uwct.pipeline.presets import Preset
@@ -55,7 +55,7 @@ class Arguments:
     """Of a page: a photo, or a folder of photos to choose from."""
     runtime: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
     """Of a page: the folder dist of the npm package onnxruntime-web; by default npm fetches it."""
-    model: str = DEFAULT
+    model: str = DEFAULT_MODEL
     """The networks: small or vgg16, which come with this program, or a model file."""
     max_megapixels: MaxMegapixels = MEGAPIXELS
     """Pictures of more million pixels are refused before they are decoded: a small file can claim any size."""

@@ -7,7 +7,7 @@ import tyro
 
 from uwct.pictures import bounds
 
-LARGEST = 2**31 - 1
+LARGEST = 2**31 - 1  # what pixels a side, and megapixels, may be asked for
 # Megapixels of a picture, unless --max-megapixels says otherwise: Pillow would stop at 179.
 MEGAPIXELS = 500
 MaxMegapixels = Annotated[float, tyro.conf.arg(name="max-megapixels", metavar="NUMBER")]

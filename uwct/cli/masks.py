@@ -22,8 +22,6 @@ def read_mask(path: Path, shape: tuple[int, int], color: str = "") -> np.ndarray
     White is 1, transparent 0; or, with a color, RRGGBB or #N of the palette, all that has it. Raises ValueError for a
     color that does not occur, and for a mask of nearly nothing.
     """
-    if color and path == images.STANDARD:  # which can be read only once, and has no name that tells its format
-        raise ValueError("a color of a mask cannot be taken from standard input: save the mask to a file")
     if color.startswith("#"):
         mask = (images.palette_indices(path) == int(color[1:])).astype(np.float32)
     else:

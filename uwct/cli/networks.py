@@ -3,7 +3,7 @@
 import dataclasses
 from typing import TYPE_CHECKING, Literal
 
-from uwct.networks.config import DEFAULT
+from uwct.networks.config import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from uwct.networks.model import Model
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class Networks:
     """A model, and what it computes in; the words under each field are its help."""
 
-    model: str = DEFAULT
+    model: str = DEFAULT_MODEL
     """The networks: small or vgg16 (wider, slower), which come with this program, authors or
     collaborative-distillation, which uwct fetch brings, or a model file that train.py wrote."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"

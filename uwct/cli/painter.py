@@ -19,7 +19,7 @@ from uwct.pipeline import colors
 from uwct.pipeline.level import Settings
 from uwct.pipeline.parts import Region, resolve
 from uwct.pipeline.photo import color_maps, mapped, small_shape
-from uwct.pipeline.presets import STEPS, Preset
+from uwct.pipeline.presets import REFINE_STEPS, Preset
 from uwct.pipeline.refine import check_loss, refinements
 from uwct.pipeline.styles import Style
 from uwct.pipeline.whole import finished
@@ -110,8 +110,8 @@ class Painter:
             return dataclasses.replace(picture, rgb=np.asarray(rgb))
 
         rgb = painted_whole(self.model, photo, parts, Settings(levels, REST.shrinkage, TRANSFORMS[REST.transform]))
-        yield Stage(0, STEPS if vgg else 0, lambda: done(rgb))
-        for step in refinements(vgg, rgb, photo, parts, levels, STEPS) if vgg else ():
+        yield Stage(0, REFINE_STEPS if vgg else 0, lambda: done(rgb))
+        for step in refinements(vgg, rgb, photo, parts, levels, REFINE_STEPS) if vgg else ():
             check_loss(step)
             yield Stage(step.number, step.total, lambda step=step: done(step.picture()))  # type: ignore[misc]
 

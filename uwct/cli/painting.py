@@ -43,8 +43,8 @@ def paint_all(arguments: Arguments, jobs: Sequence[Job]) -> list[str]:
     """Paints the pictures, and returns what was wrong with those that failed; one alone raises it."""
     look = arguments.look.resolve()
     model = arguments.networks.load(look.levels)
-    vgg = observer(arguments.refining, model.dtype)
     check_tile(arguments.tile, model.config)
+    vgg = observer(arguments.refining, model.dtype)
     manifest = Manifest(jobs[0].output.parent, how(arguments, arguments.others)) if arguments.takes_folders else None
     doing = partial(run, jobs, tell=partial(tell, arguments, look), manifest=manifest, resume=arguments.resume)
     if arguments.compat:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import tyro
 
-from uwct.pipeline.presets import STEPS
+from uwct.pipeline.presets import REFINE_STEPS
 
 EVERY = 10  # steps between the pictures that --steps writes
 
@@ -17,13 +17,15 @@ class Refining:
     refine: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Then move the picture itself, step by step, until a larger network (VGG-16) sees the style in it: brushwork where
     there were blobs. It takes most of a minute for 512 pixels on two CPU cores. Ctrl-C keeps what is done so far."""
-    refine_steps: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint=f"(default: {STEPS})")] = None
+    refine_steps: Annotated[
+        int | None, tyro.conf.arg(metavar="INT", help_behavior_hint=f"(default: {REFINE_STEPS})")
+    ] = None
     """How many steps; more come nearer to the style. It includes --refine."""
 
     @property
     def steps(self) -> int:
         """How many; 0 without refinement."""
-        return self.refine_steps if self.refine_steps is not None else STEPS if self.refine else 0
+        return self.refine_steps if self.refine_steps is not None else REFINE_STEPS if self.refine else 0
 
     def check(self) -> None:
         """Raises ValueError for a number of steps that cannot be."""

@@ -69,6 +69,8 @@ def parse(words: Sequence[str]) -> RegionFiles:
     if not words:
         raise ValueError("--region needs a mask")
     mask, color = _split(words[0], r"[0-9a-fA-F]{6}|#\d{1,3}")
+    if color and str(mask) == "-":  # of which nothing says whether its format keeps colors exactly
+        raise ValueError("a color of a mask cannot be taken from standard input: save the mask to a file")
     styles = [_split(word, r"\d+\.?\d*|\.\d+") for word in words[1:]]
     weights = tuple(float(weight or 1) for _, weight in styles)
     if styles and not 0 < sum(weights) < math.inf:

@@ -3,6 +3,8 @@
 import sys
 from pathlib import Path
 
+import jax
+
 from uwct.cli.cache import make_room
 from uwct.cli.limits import LARGEST
 from uwct.cli.memory import available
@@ -29,8 +31,6 @@ def bytes_per_pixel(config: ModelConfig) -> int:
 
 def free_memory() -> int:
     """Bytes that the device has left."""
-    import jax  # for which options and help do not wait
-
     statistics = jax.local_devices()[0].memory_stats()
     if statistics and "bytes_limit" in statistics:
         return int(statistics["bytes_limit"] - statistics["bytes_in_use"])

@@ -19,7 +19,7 @@ from uwct.cli.networks import Networks
 from uwct.cli.plan import check_outputs
 from uwct.cli.sizes import sized
 from uwct.files import is_style, write_bytes
-from uwct.networks.config import DEFAULT, LEVELS
+from uwct.networks.config import DEFAULT_MODEL, LEVELS
 from uwct.networks.model import backbone, load
 from uwct.networks.tensors import read_file
 from uwct.pictures import images
@@ -63,7 +63,7 @@ class Save:
     """Long side in pixels to which the picture is resized; larger makes its patterns larger; 0 keeps it as it is."""
     style_mask: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """A grey picture: only where it is white does the style count."""
-    model: str = DEFAULT
+    model: str = DEFAULT_MODEL
     """The networks that the style is for: small or vgg16, which come with this program, or a model file."""
     max_megapixels: MaxMegapixels = MEGAPIXELS
     """Pictures of more million pixels are refused before they are decoded: a small file can claim any size."""
@@ -79,7 +79,7 @@ class Mix:
     """The style file to write; it must end in .safetensors."""
     weights: Annotated[tuple[float, ...], tyro.conf.arg(metavar=NUMBERS)] = ()
     """Each file's share, one number a file, normalised to sum 1; equal by default."""
-    model: str = DEFAULT
+    model: str = DEFAULT_MODEL
     """The networks that the styles are for."""
 
 

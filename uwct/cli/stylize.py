@@ -1,11 +1,16 @@
 """`python stylize.py`, also installed as `uwct stylize`."""
 
+from typing import TYPE_CHECKING
+
 import tyro
 
 from uwct.cli.errors import fail_partly, one_sentence
 from uwct.cli.limits import pixel_limit
 from uwct.cli.options import Arguments
 from uwct.cli.refining import shown_after
+
+if TYPE_CHECKING:
+    from uwct.cli.plan import Job
 
 HELP = """Paint a photo in the manner of any picture.
 
@@ -24,17 +29,24 @@ Examples:
 def main(argv: list[str] | None = None, prog: str = "stylize.py") -> None:
     """Stylizes, as the help says."""
     arguments = tyro.cli(Arguments, args=argv, prog=prog, description=HELP)
-    from uwct.cli.cache import start_quickly  # what help does not wait for
-    from uwct.cli.plan import plan
-
     with one_sentence(), pixel_limit(arguments.max_megapixels):
-        arguments.check()
-        levels = arguments.look.resolve().levels
-        further = [f"level{level}" for level in levels] if arguments.steps else []
-        further += [f"refined{number}" for number in shown_after(arguments.refining.steps) if arguments.steps]
-        jobs = plan(arguments.content, arguments.styles.paths, arguments.output, arguments.others, further)
-        from uwct.cli.painting import paint_all  # with JAX, for which help and refusals do not wait
+        jobs = planned(arguments)
+    from uwct.cli.cache import start_quickly  # with JAX, for which help and refusals do not wait
+    from uwct.cli.painting import paint_all
 
-        start_quickly()
+    start_quickly()
+    with one_sentence(), pixel_limit(arguments.max_megapixels):
         failures = paint_all(arguments, jobs)
     fail_partly(failures)
+
+
+def planned(arguments: Arguments) -> "list[Job]":
+    """What is to be painted; raises ValueError or OSError where that cannot be."""
+    from uwct.cli.plan import plan  # with NumPy, for which help does not wait
+
+    arguments.check()
+    further: list[str] = []
+    if arguments.steps:
+        further += [f"level{level}" for level in arguments.look.resolve().levels]
+        further += [f"refined{number}" for number in shown_after(arguments.refining.steps)]
+    return plan(arguments.content, arguments.styles.paths, arguments.output, arguments.others, further)

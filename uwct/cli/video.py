@@ -175,7 +175,7 @@ def next_frame(paths: Iterator[Path]) -> tuple[Path, images.Picture]:
         return path, read(path)
     except FAULTS:
         for other in paths:
-            with suppress(*FAULTS):
+            with suppress(ValueError, OSError, MemoryError):
                 return other, read(other)
         raise
 

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from uwct.networks.config import DEFAULT
+from uwct.networks.config import DEFAULT_MODEL
 from uwct.networks.model import Model, backbone, load
 from uwct.pipeline.augment import Draw, as_drawn_on_canvas, draw, parts_of
 from uwct.pipeline.level import COARSE_TO_FINE, Settings
@@ -81,7 +81,7 @@ class Stylizer:
 
     styles: Path | str
     store: Path | str | None = None
-    model: str = DEFAULT
+    model: str = DEFAULT_MODEL
     dtype: str = "float32"
     _: dataclasses.KW_ONLY
     seed: int = 0

@@ -8,7 +8,7 @@ from typing import Any
 LEVELS = (1, 2, 3, 4, 5)
 MOST_LAYERS, MOST_CHANNELS = 16, 4096  # a block; VGG-19 has 4 and 512. A file must not claim what nobody can hold.
 Blocks = tuple[tuple[int, ...], ...]
-DEFAULT = "small"  # of the models that come with the package, the one whose pictures look best
+DEFAULT_MODEL = "small"  # of the models that come with the package, the one whose pictures look best
 
 
 def check_level(level: int) -> None:

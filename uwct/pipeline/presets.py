@@ -2,7 +2,7 @@
 
 import dataclasses
 
-STEPS = 50  # of refinement
+REFINE_STEPS = 50
 
 
 @dataclasses.dataclass(frozen=True)

@@ -33,7 +33,7 @@ from uwct.pipeline.level import COARSE_TO_FINE
 from uwct.pipeline.manner import SCALES, Manner, doubled, halved, manner_distance, manners, mix_manners
 from uwct.pipeline.padding import pad_to, pool
 from uwct.pipeline.parts import Part, Parts, Region, Strength, Wanted, Weights, resolve, shares_of
-from uwct.pipeline.presets import STEPS
+from uwct.pipeline.presets import REFINE_STEPS
 from uwct.pipeline.styles import Style, encode_style
 from uwct.pipeline.whole import finished
 
@@ -90,7 +90,7 @@ def refine(
     alpha: Strength = 0.6,
     *,
     weights: Weights | None = None,
-    steps: int = STEPS,
+    steps: int = REFINE_STEPS,
 ) -> Array:
     """What `whole.stylize` made of a content `[H, W, 3]`, refined: float32 and not clipped.
 
@@ -126,7 +126,7 @@ def refined(
     content: Array | None,
     parts: Parts,
     levels: Sequence[int],
-    steps: int = STEPS,
+    steps: int = REFINE_STEPS,
     *,
     padding: Padding = "reflect",
 ) -> Array:
@@ -143,7 +143,7 @@ def refinements(
     content: Array | None,
     parts: Parts,
     levels: Sequence[int],
-    steps: int = STEPS,
+    steps: int = REFINE_STEPS,
     *,
     padding: Padding = "reflect",
 ) -> Iterator[Step]:

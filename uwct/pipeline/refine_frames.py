@@ -13,7 +13,7 @@ from jax import Array
 from uwct.networks.model import Model
 from uwct.pipeline.frames import colors_of, is_cut, visible
 from uwct.pipeline.parts import Parts
-from uwct.pipeline.presets import STEPS
+from uwct.pipeline.presets import REFINE_STEPS
 from uwct.pipeline.refine import refined
 from uwct.pipeline.whole import finished
 
@@ -38,7 +38,7 @@ def refine_frames(
     pairs: Iterable[tuple[Array, Array]],
     parts: Parts,
     levels: Sequence[int],
-    steps: int = STEPS,
+    steps: int = REFINE_STEPS,
 ) -> Iterator[Array]:
     """Each frame `[H, W, 3]` of a clip, stylized and refined, of pairs of the frame and the frame stylized.
 
@@ -54,7 +54,7 @@ def follow_refined(
     pairs: Iterable[tuple[Array, Array]],
     parts: Parts,
     levels: Sequence[int],
-    steps: int = STEPS,
+    steps: int = REFINE_STEPS,
     last: Stroke | None = None,
 ) -> Iterator[tuple[Array, Stroke]]:
     """What `refine_frames` does after the frame before; with each picture what the next one takes along."""

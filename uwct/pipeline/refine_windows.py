@@ -20,7 +20,7 @@ from uwct.networks.model import Model
 from uwct.pictures.canvas import Canvas
 from uwct.pipeline.manner import OCTAVES, doubled
 from uwct.pipeline.parts import Parts, shares_of
-from uwct.pipeline.presets import STEPS
+from uwct.pipeline.presets import REFINE_STEPS
 from uwct.pipeline.refine import (
     SHAPES,
     Goal,
@@ -43,7 +43,7 @@ def refinements(
     content: Canvas | None,
     parts: Parts,
     levels: Sequence[int],
-    steps: int = STEPS,
+    steps: int = REFINE_STEPS,
     *,
     folder: Path,
     window: int = 512,
