@@ -24,7 +24,18 @@ def main() -> None:
         program, *words = shlex.split(command)
         entry = ["-m", "uwct"] if program == "uwct" else []
         subprocess.run([sys.executable, *entry, *words, "--output", str(GALLERY / name)], check=True)
+    crop()
     video()
+
+
+def crop() -> None:
+    """Makes evening_crop.jpg: a part of the photo and of evening.jpg beside each other, pixel for pixel."""
+    box = (170, 90, 470, 310)
+    both = [Image.open(path).convert("RGB").crop(box) for path in ("examples/photos/coffee.jpg", GALLERY / "evening.jpg")]
+    sheet = Image.new("RGB", (2 * both[0].width, both[0].height))
+    for column, picture in enumerate(both):
+        sheet.paste(picture, (column * picture.width, 0))
+    sheet.save(GALLERY / "evening_crop.jpg", quality=92)
 
 
 def video() -> None:
