@@ -2,11 +2,11 @@
 
 python benchmarks/photo.py --pairs examples/photos/coffee.jpg examples/photos/rocket.jpg
 
-Of every pair of a photo and the photo whose look it takes on, at --size: `--photo`; the preset that paints gently,
-whose colors it takes; and one affine map of colors for the whole picture. "edges" is the SSIM of the gradients of
-luminance (Sobel), "SSIM" that of colors, LPIPS the distance to the photo by AlexNet, "style" that to the other photo by
-VGG-16 and AlexNet. Then the command at --megapixels, two pictures of one size in one process, the first of which
-compiles, and the memory that it took at most. Prints two Markdown tables.
+Of every pair of a photo and the photo whose look it takes on, at --size: `--photo`; the same with the preset "paint";
+the preset that paints gently, whose colors it takes; and one affine map of colors for the whole picture. "edges" is the
+SSIM of the gradients of luminance (Sobel), "SSIM" that of colors, LPIPS the distance to the photo by AlexNet, "style"
+that to the other photo by VGG-16 and AlexNet. Then the command at --megapixels, two pictures of one size in one
+process, the first of which compiles, and the memory that it took at most. Prints two Markdown tables.
 """
 
 import dataclasses
@@ -78,9 +78,9 @@ def painted(model: Model, photo: jax.Array, look: jax.Array, preset: Preset) -> 
     return jnp.clip(result, 0, 1)
 
 
-def photographic(model: Model, photo: jax.Array, look: jax.Array) -> jax.Array:
-    """What --photo does."""
-    return jnp.clip(uwct.stylize_photo(model, photo, look), 0, 1)
+def photographic(model: Model, photo: jax.Array, look: jax.Array, preset: Preset = PHOTO) -> jax.Array:
+    """What --photo does, with another --preset beside it or without."""
+    return jnp.clip(uwct.stylize_photo(model, photo, look, preset.levels, preset.alpha), 0, 1)
 
 
 def by_one_map(model: Model, photo: jax.Array, look: jax.Array) -> jax.Array:
@@ -91,6 +91,7 @@ def by_one_map(model: Model, photo: jax.Array, look: jax.Array) -> jax.Array:
 
 WAYS: dict[str, Callable[[Model, jax.Array, jax.Array], jax.Array]] = {
     "`--photo`": photographic,
+    "`--photo --preset paint`": lambda model, photo, look: photographic(model, photo, look, PRESETS["paint"]),
     "`--preset gentle`": lambda model, photo, look: painted(model, photo, look, PRESETS["gentle"]),
     "one map of colors": by_one_map,
     "the photo itself": lambda model, photo, look: photo,

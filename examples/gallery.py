@@ -31,7 +31,8 @@ def main() -> None:
 def crop() -> None:
     """Makes evening_crop.jpg: a part of the photo and of evening.jpg beside each other, pixel for pixel."""
     box = (170, 90, 470, 310)
-    both = [Image.open(path).convert("RGB").crop(box) for path in ("examples/photos/coffee.jpg", GALLERY / "evening.jpg")]
+    paths = (Path("examples/photos/coffee.jpg"), GALLERY / "evening.jpg")
+    both = [Image.open(path).convert("RGB").crop(box) for path in paths]
     sheet = Image.new("RGB", (2 * both[0].width, both[0].height))
     for column, picture in enumerate(both):
         sheet.paste(picture, (column * picture.width, 0))
