@@ -75,7 +75,12 @@ def command(monkeypatch, data_sets):
 
 
 def thin_out(folder, commands):
-    """Leaves the photos and styles that the commands name, and one of each, for commands on whole folders."""
+    """Leaves the photos and styles that the commands name, and one of each, for commands on whole folders.
+
+    Programs, which name pictures of their own, keep them all.
+    """
+    if any(re.match(r"python \w+/", line) for line in commands):
+        return
     for kept, kind in (("cat.jpg", "photos"), ("strokes.jpg", "styles")):
         for path in (folder / "examples" / kind).iterdir():
             if path.name not in {kept, *re.findall(r"[\w.]+", " ".join(commands))}:
