@@ -102,7 +102,7 @@ class Clip:
 
     def _demuxed(self, hear: Callable[[Any], None]) -> Iterator[Any]:
         """The frames as they are stored, and None after the last."""
-        av, decode, packets, damaged = pyav(), _decoder(self._picture), 0, 0
+        av, decode, packets, decoded, damaged = pyav(), _decoder(self._picture), 0, 0, 0
         for packet in self._container.demux([self._picture, *self.sound]):
             if packet.stream is not self._picture:
                 hear(packet)
@@ -110,13 +110,15 @@ class Clip:
             packets += packet.size > 0
             damaged += packet.is_corrupt
             try:
-                yield from decode(packet)
+                for frame in decode(packet):
+                    decoded += 1
+                    yield frame
             except av.error.InvalidDataError:
                 damaged += not packet.is_corrupt
         if damaged:
             self.faults.append(f"{self.path}: {damaged} of its frames are damaged")
         if packets < self._picture.frames:
-            there = f"{packets} of the {self._picture.frames} frames that it should have are there"
+            there = f"{decoded} of the {self._picture.frames} frames that it should have are there"
             self.faults.append(f"{self.path} ends early: {there}")
         yield None
 
