@@ -10,10 +10,22 @@ WIDTHS = {
     "vgg19": [[4, 5], [6, 7], [8, 9, 8, 9], [10, 11, 10, 11], [12, 13, 12, 13]],
     "vgg16": [[4, 5], [6, 7], [8, 9, 8], [10, 11, 10], [12, 13, 12]],
 }
+# The published networks' first filter at its corner, for the three colors in their own order, as people print it.
+CORNERS = {
+    ("vgg19", "torchvision"): (-5.3474e-02, 1.7015e-02, -4.4885e-02),
+    ("vgg16", "torchvision"): (-0.5537306, 0.17548391, 0.31302562),
+    ("vgg19", "caffe"): (0.34119523, 0.46418372, 0.39416704),
+    ("vgg16", "caffe"): (4.29470569e-01, 5.50379455e-01, 4.80015397e-01),
+}
 
 
-def encoder(family="vgg19", level=5, *, whole=False, first=True, padding=True, seed=0, ceil=False):
-    """[1x1 convolution], then (padding, convolution, ReLU) with pooling between blocks; all blocks whole if `whole`."""
+def encoder(
+    family="vgg19", level=5, *, whole=False, first=True, padding=True, seed=0, ceil=False, trained="torchvision"
+):
+    """[1x1 convolution], then (padding, convolution, ReLU) with pooling between blocks; all blocks whole if `whole`.
+
+    Where there is no 1x1 convolution, the first weights tell what it was trained on, unless `trained` is None.
+    """
     torch.manual_seed(seed)
     layers = [nn.Conv2d(3, 3, 1)] if first else []
     channels = 3
@@ -26,7 +38,11 @@ def encoder(family="vgg19", level=5, *, whole=False, first=True, padding=True, s
             )
             layers += [conv, nn.ReLU()]
             channels = width
-    return tamed(nn.Sequential(*layers))
+    net = tamed(nn.Sequential(*layers))
+    if not first and trained:
+        with torch.no_grad():
+            convolutions(net)[0].weight[0, :, 0, 0] = torch.tensor(CORNERS[family, trained])
+    return net
 
 
 def decoder(family="vgg19", level=5, *, seed=1):

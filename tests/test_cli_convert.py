@@ -93,7 +93,7 @@ def test_inspect_knows_our_models_and_foreign_files(files, capsys):
         "vgg19.pth": (
             "torchvision-vgg19",
             "decoders: levels none",
-            "torchvision's VGG-19, as it seems, from vgg19.pth",
+            "torchvision's VGG-19, from vgg19.pth",
         ),
     }.items():
         inspect.main([name])

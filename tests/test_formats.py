@@ -234,7 +234,7 @@ def test_keras_subtracts_the_mean_color_in_bgr():
 
 
 def test_keras_files_of_the_first_version(tmp_path):
-    h5py = pytest.importorskip("h5py")
+    import h5py
     net = encoder("vgg19", whole=True, first=False, padding=False)
     with h5py.File(tmp_path / "vgg19_notop.h5", "w") as file:
         for name, layer in zip(vgg_names("vgg19"), convolutions(net), strict=True):

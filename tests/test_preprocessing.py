@@ -1,6 +1,6 @@
 """What a VGG takes that was trained to classify: torchvision's RGB, or Caffe's BGR from 0 to 255; who knows which."""
 
-import hashlib
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,6 @@ from safetensors.torch import save_file
 
 from uwct import load
 from uwct.cli import convert, fetch, inspect
-from uwct.convert import layouts
 from uwct.convert.collection import assemble, open_sources
 from uwct.networks.tensors import write_file
 
@@ -30,23 +29,27 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-def net(family="vgg19"):
-    return encoder(family, whole=True, first=False, padding=False)
+def net(family="vgg19", trained=None):
+    return encoder(family, whole=True, first=False, padding=False, trained=trained)
 
 
-def numbered(prefix="features.", dense=(), family="vgg19"):
+def numbered(prefix="features.", dense=(), family="vgg19", trained=None):
     """A state dict with torchvision's names, and layers behind the convolutions."""
-    state = {f"{prefix}{name}": value for name, value in net(family).state_dict().items()}
-    for name in dense:
-        state |= {f"{name}.weight": torch.zeros(7, 5), f"{name}.bias": torch.zeros(7)}
-    return state
+    state = {f"{prefix}{name}": value for name, value in net(family, trained).state_dict().items()}
+    return state | behind(dense)
 
 
-def underscored(family="vgg19", dense=()):
-    state = named(net(family), [f"conv{name}" for name in vgg_names(family)])
-    for name in dense:
-        state |= {f"{name}.weight": torch.zeros(7, 5), f"{name}.bias": torch.zeros(7)}
-    return state
+def underscored(family="vgg19", dense=(), trained=None):
+    return named(net(family, trained), [f"conv{name}" for name in vgg_names(family)]) | behind(dense)
+
+
+def behind(dense):
+    """What classifies: it is left out, so its shapes do not matter."""
+    return {
+        f"{name}.{part}": torch.zeros(7, 5)[0 if part == "bias" else ...]
+        for name in dense
+        for part in ("weight", "bias")
+    }
 
 
 def write(path, state):
@@ -56,9 +59,9 @@ def write(path, state):
         save_file({name: value.contiguous() for name, value in state.items()}, path)
 
 
-def check(model, prepared, family="vgg19"):
+def check(model, prepared, family="vgg19", trained=None):
     """Level 1 to 1e-5 of the largest value, and that the other preprocessing would be seen."""
-    cut = net(family)[:2]
+    cut = net(family, trained)[:2]
     for name, x in PREPARED.items():
         expected = run(cut, x)
         found = np.asarray(model.encode(X, 1)[-1])
@@ -67,36 +70,56 @@ def check(model, prepared, family="vgg19"):
     assert model.config.backbone == f"{prepared}-{family}"
 
 
-FORMS = {  # (state dict, what it takes, whether that is a guess)
-    "features": (numbered(), "torchvision", True),
-    "bare numbers": (numbered(""), "torchvision", True),
-    "features in parallel": (numbered("features.module.", ["classifier.0", "classifier.3", "classifier.6"]),
-                             "torchvision", True),
-    "all in parallel": (numbered("module.features.", [f"module.classifier.{i}" for i in (0, 3, 6)]),
-                        "torchvision", True),
-    "pytorch-vgg": (numbered(dense=[f"classifier.{i}" for i in (1, 4, 6)]), "caffe", True),
-    "timm": (numbered(dense=["pre_logits.fc1", "pre_logits.fc2", "head.fc"]), "torchvision", False),
-    "timm without its head": (numbered(dense=["pre_logits.fc1", "pre_logits.fc2"]), "torchvision", False),
-    "Caffe's names": (underscored(), "caffe", True),
-    "Caffe's names to the end": (underscored(dense=["fc6", "fc7", "fc8"]), "caffe", True),
-}  # fmt: skip
+FORMS = {  # what makes the state dict, and what its names say that it takes
+    "features": (numbered, None),
+    "bare numbers": (partial(numbered, ""), None),
+    "features in parallel": (partial(numbered, "features.module.", [f"classifier.{i}" for i in (0, 3, 6)]), None),
+    "all in parallel": (partial(numbered, "module.features.", [f"module.classifier.{i}" for i in (0, 3, 6)]), None),
+    "pytorch-vgg": (partial(numbered, dense=[f"classifier.{i}" for i in (1, 4, 6)]), None),
+    "timm": (partial(numbered, dense=["pre_logits.fc1", "pre_logits.fc2", "head.fc"]), "torchvision"),
+    "timm without its head": (partial(numbered, dense=["pre_logits.fc1", "pre_logits.fc2"]), "torchvision"),
+    "Caffe's names": (underscored, None),
+    "Caffe's names to the end": (partial(underscored, dense=["fc6", "fc7", "fc8"]), None),
+}
 
 
 @pytest.mark.parametrize("suffix", ["pth", "safetensors"])
 @pytest.mark.parametrize("form", FORMS)
-def test_every_form_is_recognised_and_what_is_a_guess_says_so(form, suffix, capsys):
-    state, prepared, guess = FORMS[form]
-    write(f"vgg.{suffix}", state)
-    convert.main([f"vgg.{suffix}", "--output", "m.safetensors"])
-    check(load("m.safetensors"), prepared)
-    other = "caffe" if prepared == "torchvision" else "torchvision"
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == guess
-    assert all(line.startswith(f"vgg.{suffix}: ") and line.endswith(f"uwct convert --input {other}") for line in lines)
-    inspect.main(["m.safetensors"])
-    assert ("as it seems" in capsys.readouterr().out) == guess
-    convert.main([f"vgg.{suffix}", "--output", "m.safetensors", "--input", other])
-    check(load("m.safetensors"), other)
+def test_every_form_is_recognised_and_what_it_takes_is_known_or_to_be_told(form, suffix, here, capsys):
+    make, known = FORMS[form]
+    write(f"vgg.{suffix}", make())
+    if known:
+        convert.main([f"vgg.{suffix}", "--output", "m.safetensors"])
+        check(load("m.safetensors"), known)
+    else:
+        error = fails(capsys, convert, f"vgg.{suffix}", "--output", "m.safetensors")
+        assert error.startswith(f"error: vgg.{suffix}: nothing says whether its VGG-19 takes RGB")
+        assert error.endswith("uwct convert --input torchvision or --input caffe\n")
+        assert error.count("\n") == 1
+        assert not (here / "m.safetensors").exists()
+        inspect.main([f"vgg.{suffix}"])
+        assert "as it seems" in capsys.readouterr().out
+    for told in PREPARED:
+        convert.main([f"vgg.{suffix}", "--output", "m.safetensors", "--input", told])
+        check(load("m.safetensors"), told)
+        assert capsys.readouterr().err == ""
+        inspect.main(["m.safetensors"])
+        assert "as it seems" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("trained", PREPARED)
+@pytest.mark.parametrize("family", ["vgg19", "vgg16"])
+@pytest.mark.parametrize("form", [form for form, (_, known) in FORMS.items() if not known])
+def test_published_weights_are_told_apart_by_their_first_layer(form, family, trained, capsys):
+    """Whatever their file and layers are called, and in half precision."""
+    make, _ = FORMS[form]
+    write("vgg.pth", make(family=family, trained=trained))
+    convert.main(["vgg.pth", "--output", "m.safetensors"])
+    check(load("m.safetensors"), trained, family, trained)
+    half = {name: value.half() for name, value in make(family=family, trained=trained).items()}
+    write("half.safetensors", half)
+    convert.main(["half.safetensors", "--output", "h.safetensors"])
+    assert load("h.safetensors").config.backbone == f"{trained}-{family}"
     assert capsys.readouterr().err == ""
 
 
@@ -108,33 +131,6 @@ def test_both_families_are_told_apart(names, family):
     assert [network.layout.family for network in source.networks] == [family]
     depths = {"vgg19": [2, 2, 4, 4, 1], "vgg16": [2, 2, 3, 3, 1]}
     assert [len(block) for block in source.networks[0].blocks] == depths[family]
-
-
-@pytest.mark.parametrize(
-    ("name", "prepared"),
-    [
-        ("vgg19-d01eb7cb.pth", "caffe"),
-        ("vgg16-00b39a1b.pth", "caffe"),
-        ("vgg19-dcbb9e9d.pth", "torchvision"),
-        ("vgg16-397923af.pth", "torchvision"),
-    ],
-)
-def test_published_files_are_known_by_their_names(name, prepared, capsys):
-    """neural-style-pt writes its file anew, so that its hash is not the one in its name."""
-    family = name[:5]
-    write(name, numbered(dense=[f"classifier.{i}" for i in (0, 3, 6)], family=family))
-    convert.main([name, "--output", "m.safetensors"])
-    check(load("m.safetensors"), prepared, family)
-    assert capsys.readouterr().err == ""
-
-
-def test_published_files_are_known_by_their_hashes(here, monkeypatch, capsys):
-    write("renamed.pth", numbered())
-    digest = hashlib.sha256((here / "renamed.pth").read_bytes()).hexdigest()
-    monkeypatch.setitem(layouts.PUBLISHED, digest[:8], "caffe")
-    convert.main(["renamed.pth", "--output", "m.safetensors"])
-    check(load("m.safetensors"), "caffe")
-    assert capsys.readouterr().err == ""
 
 
 def fails(capsys, command, *words):
@@ -155,7 +151,7 @@ def test_our_own_files_are_not_other_programs(here, capsys):
     write_file("own.safetensors", {"encoder/conv1_1/bias": np.zeros(3, np.float32)}, {})
     error = fails(capsys, convert, "own.safetensors", "--output", "m.safetensors")
     assert error == "error: own.safetensors is a file of uwct already, which --model takes if it is a model\n"
-    write("vgg.safetensors", numbered())
+    write("vgg.safetensors", numbered(trained="torchvision"))
     assert assemble(open_sources([here])).config.backbone == "torchvision-vgg19"  # ours beside it is passed over
     (here / "broken.safetensors").write_bytes((here / "vgg.safetensors").read_bytes()[:-9])
     error = fails(capsys, convert, "broken.safetensors", "--output", "m.safetensors")
@@ -163,9 +159,10 @@ def test_our_own_files_are_not_other_programs(here, capsys):
     assert error.count("\n") == 1
 
 
-def test_fetch_says_too_what_is_a_guess(monkeypatch, here, capsys):
+def test_fetch_takes_no_guess_either(monkeypatch, here, capsys):
     for kind in ("data", "cache"):
         monkeypatch.setenv(f"XDG_{kind.upper()}_HOME", str(here / kind))
     write("vgg.pth", numbered())
-    fetch.main(["vgg19", "--file", "vgg.pth"])
-    assert capsys.readouterr().err.startswith("vgg.pth: nothing says whether its VGG-19 takes RGB")
+    error = fails(capsys, fetch, "vgg19", "--file", "vgg.pth")
+    assert error.startswith("error: vgg.pth: nothing says whether its VGG-19 takes RGB")
+    assert not list((here / "data").rglob("*.safetensors"))

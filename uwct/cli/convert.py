@@ -3,8 +3,7 @@
 import dataclasses
 import datetime
 import json
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -12,8 +11,8 @@ import numpy as np
 import tyro
 
 from uwct.cli.errors import one_sentence
-from uwct.convert.collection import Source, assemble, normalise_model, open_sources, provenance
-from uwct.convert.layouts import ORIGINS, Trained, family_name
+from uwct.convert.collection import assemble, check_known, normalise_model, open_sources, provenance
+from uwct.convert.layouts import Trained
 from uwct.networks.model import Model, load, save
 from uwct.pictures import images
 from uwct.training import data
@@ -49,8 +48,8 @@ class Arguments:
     """Scale every channel of an encoder without decoders to mean 1 over these photographs."""
     input: Trained | None = None
     """What a VGG takes that was trained to classify: RGB as torchvision prepares it, or, as Caffe does, BGR from 0 to
-    255 less the mean color. By default what the file is known to take or, with a line that says so, what its names
-    suggest."""
+    255 less the mean color. By default what the published weights, or a file's names, are known to take; to be given
+    where neither tells."""
 
 
 def main(argv: list[str] | None = None, prog: str = "uwct convert") -> None:
@@ -70,7 +69,7 @@ def convert(sources: tuple[Path, ...], output: Path, photographs: str | None, tr
     opened = open_sources(sources, trained)
     if trained and not any(network.layout.preprocessing == trained for source in opened for network in source.networks):
         raise ValueError("--input is for a VGG that was trained to classify, and none of the files holds one")
-    tell_assumed(opened)
+    check_known(opened)
     model = assemble(opened)
     if photographs:
         model = normalise_model(model, sample(photographs))
@@ -83,20 +82,6 @@ def convert(sources: tuple[Path, ...], output: Path, photographs: str | None, tr
         print(f"written to {output}; decoders of levels: {', '.join(map(str, model.levels)) or 'none'}")
     else:
         print(f"written to {output}; it holds no encoder: to use it, convert it together with its encoder's file")
-
-
-def tell_assumed(sources: Sequence[Source]) -> None:
-    """Says of encoders which preprocessing was taken for theirs, where nothing tells."""
-    for source in sources:
-        for layout in (network.layout for network in source.networks if network.layout.assumed):
-            (other,) = ORIGINS.keys() - {layout.preprocessing}
-            name = family_name(layout.family)
-            print(
-                f"{source.path.name}: nothing says whether its {name} takes RGB, as torchvision's "
-                f"does, or BGR from 0 to 255, as Caffe's: it is taken for {layout.source}; if it is the other, "
-                f"uwct convert --input {other}",
-                file=sys.stderr,
-            )
 
 
 def write(model: Model, output: Path, metadata: dict[str, str]) -> None:

@@ -11,10 +11,10 @@ import platformdirs
 import tyro
 from tqdm import tqdm
 
-from uwct.cli.convert import sample, tell_assumed, write
+from uwct.cli.convert import sample, write
 from uwct.cli.errors import one_sentence
 from uwct.convert import fetch
-from uwct.convert.collection import Source, assemble, normalise_model, open_sources, provenance
+from uwct.convert.collection import Source, assemble, check_known, normalise_model, open_sources, provenance
 from uwct.networks import published
 from uwct.networks.config import LEVELS, check_level
 from uwct.networks.model import WEIGHTS, load
@@ -89,7 +89,7 @@ def fetch_model(arguments: Arguments) -> None:
     sources = open_sources(files(arguments, published.files(name, levels), cache))
     if name == "vgg19":
         check_vgg19(sources)
-        tell_assumed(sources)
+        check_known(sources)
     model = assemble(sources)
     model = model.replace(config=dataclasses.replace(model.config, backbone=name))
     write(model if model.levels else normalise_model(model, batches), path, provenance(sources))

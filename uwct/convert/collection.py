@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from uwct.convert import keras, safetensors_files, torch7, torch_files
-from uwct.convert.layouts import PUBLISHED, Trained
+from uwct.convert.layouts import ORIGINS, Trained, family_name
 from uwct.convert.networks import Network, recognise
 from uwct.files import files_in
 from uwct.networks.config import LEVELS, Blocks, ModelConfig
@@ -53,7 +53,7 @@ def open_sources(paths: Sequence[Path], trained: Trained | None = None) -> list[
     """Reads files, and of folders those files that hold weights.
 
     `trained` says what encoders were trained on that do not say it themselves, by a 1x1 convolution; None finds it out
-    where the file is a published one, or goes by names. Raises ImportError when a format's library is not installed,
+    as far as it can (see `recognise`). Raises ImportError when a format's library is not installed,
     FileNotFoundError, and ValueError for files of no known format, with all that is wrong in them.
     """
     return [_open(path, trained) for given in paths for path in _files(given)]
@@ -91,12 +91,22 @@ def _open(path: Path, trained: Trained | None) -> Source:
     state = reader.read(path)
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    published = (found for digits, found in PUBLISHED.items() if sha256.startswith(digits) or digits in path.name)
     try:
-        networks = recognise(state, trained or next(published, None))
+        networks = recognise(state, trained)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     return Source(path, sha256, tuple(networks))
+
+
+def check_known(sources: Iterable[Source]) -> None:
+    """Raises ValueError for an encoder of which neither names nor weights tell what it takes."""
+    for source in sources:
+        for layout in (network.layout for network in source.networks if network.layout.assumed):
+            raise ValueError(
+                f"{source.path}: nothing says whether its {family_name(layout.family)} takes RGB, as torchvision's "
+                "does, or BGR from 0 to 255, as Caffe's: say it with uwct convert "
+                + " or ".join(f"--input {trained}" for trained in ORIGINS)
+            )
 
 
 def assemble(sources: Sequence[Source]) -> Model:

@@ -15,12 +15,12 @@ from uwct.networks.config import LEVELS
 Layer = tuple[int, int]
 # What an encoder takes that was trained to classify: RGB, less a mean, by a deviation; or BGR in [0, 255] less a mean.
 Trained = Literal["torchvision", "caffe"]
-# Files as they are published bear the first digits of their SHA-256 in their names, which copies keep.
-PUBLISHED: dict[str, Trained] = {
-    "dcbb9e9d": "torchvision",  # VGG-19
-    "397923af": "torchvision",  # VGG-16
-    "d01eb7cb": "caffe",  # VGG-19, as jcjohnson's pytorch-vgg and neural-style-pt have it
-    "00b39a1b": "caffe",  # VGG-16
+# The published weights, whatever their file is called, by those of the first filter's corner for the three colors.
+CORNERS: dict[tuple[str, Trained], tuple[float, float, float]] = {
+    ("vgg19", "torchvision"): (-0.05347, 0.01702, -0.04489),
+    ("vgg16", "torchvision"): (-0.55373, 0.17548, 0.31303),
+    ("vgg19", "caffe"): (0.34120, 0.46418, 0.39417),
+    ("vgg16", "caffe"): (0.42947, 0.55038, 0.48002),
 }
 # Convolutions in each block, to the end of the network.
 DEPTHS = {"vgg19": (2, 2, 4, 4, 4), "vgg16": (2, 2, 3, 3, 3)}
@@ -43,7 +43,7 @@ class Layout:
       required: further layers that a file must have.
       unused: groups of further layers that a file has, each wholly or not at all.
       final_relu: whether a decoder ends with a ReLU.
-      assumed: whether the names leave it open that the preprocessing is this one.
+      assumed: whether the names leave it open that the preprocessing is this one, so that weights must tell.
     """
 
     source: str

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from uwct.convert.layouts import Layout, Trained, family_name, layouts, vgg_layers
+from uwct.convert.layouts import CORNERS, Layout, Trained, family_name, layouts, vgg_layers
 from uwct.networks.config import Blocks
 
 State = Mapping[str, np.ndarray]
@@ -36,8 +36,8 @@ class Network:
 def recognise(state: State, trained: Trained | None = None) -> list[Network]:
     """All networks in a state dict; raises ValueError unless every tensor belongs to one and all fit.
 
-    `trained` is what encoders were trained on that have no 1x1 convolution; where it is not known (None), their names
-    decide, as far as they can.
+    `trained` is what encoders were trained on that have no 1x1 convolution; where it is not given (None), the published
+    ones' first weights decide, or names. What neither tells stays `assumed` in its layout.
     """
     groups = _grouped(state)
     _refuse_unpooling(groups)
@@ -51,7 +51,7 @@ def recognise(state: State, trained: Trained | None = None) -> list[Network]:
         wrong = _name_faults(layers, layout) or _shape_faults(layers, layout, state)
         faults += wrong
         if not wrong:
-            networks.append(_network(layers, layout.taking(trained), state))
+            networks.append(_network(layers, layout.taking(trained or _published(layers, layout, state)), state))
     if faults:
         sources = " and ".join(dict.fromkeys(layout.source for _, layout in matches))
         raise ValueError(f"it looks like {sources}, but: " + "; ".join(sorted(faults)))
@@ -174,6 +174,19 @@ def _network(layers: Layers, layout: Layout, state: State) -> Network:
     order = vgg_layers(layout.family, layout.level)
     blocks = tuple(tuple(widths[b, i] for b, i in order if b == block) for block in range(1, layout.level + 1))
     return Network(layout, blocks, params)
+
+
+def _published(layers: Layers, layout: Layout, state: State) -> Trained | None:
+    """What a network of names that leave it open was trained on, if its first weights are the published ones."""
+    if not layout.assumed:
+        return None
+    corner = state[layers[next(iter(layout.layers))]["weight"]][0, :, 0, 0]
+    found = (
+        trained
+        for (family, trained), numbers in CORNERS.items()
+        if family == layout.family and np.allclose(corner, numbers, rtol=0, atol=0.002)
+    )
+    return next(found, None)
 
 
 def _preprocessing(layers: Layers, layout: Layout, state: State) -> tuple[np.ndarray, np.ndarray]:
