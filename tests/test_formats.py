@@ -235,6 +235,7 @@ def test_keras_subtracts_the_mean_color_in_bgr():
 
 def test_keras_files_of_the_first_version(tmp_path):
     import h5py
+
     net = encoder("vgg19", whole=True, first=False, padding=False)
     with h5py.File(tmp_path / "vgg19_notop.h5", "w") as file:
         for name, layer in zip(vgg_names("vgg19"), convolutions(net), strict=True):

@@ -7,12 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.linalg
 from hypothesis import given
 from hypothesis import strategies as st
 from jax.test_util import check_grads
 
-from uwct.transforms.linalg import inv_sqrtm, newton_schulz, sqrtm
+from uwct.transforms.linalg import gram_sqrtm, inv_sqrtm, newton_schulz, sqrtm
 
+ROOTS = [sqrtm, inv_sqrtm, gram_sqrtm]
 # The kept directions of these matrices have gaps that finite differences (step 1e-6) resolve.
 MATRICES = {
     "distinct eigenvalues": np.diag([4.0, 2.0, 1.0, 0.5]),
@@ -40,6 +42,25 @@ def test_roots_agree_with_the_definition_in_float64(size, seed):
     assert np.linalg.eigvalsh(root).min() > 0
 
 
+@given(size=st.integers(1, 12), seed=st.integers(0, 99))
+def test_the_root_of_a_gram_matrix_is_the_symmetric_factor_of_the_polar_decomposition(size, seed):
+    p = spd(seed, size) @ rotation(seed + 1, size)
+    with jax.enable_x64(True):
+        found = jax.jit(gram_sqrtm)(p)
+    np.testing.assert_allclose(found, scipy.linalg.polar(p)[1], atol=1e-12)
+
+
+def test_the_root_of_a_gram_matrix_keeps_what_the_root_of_the_product_loses():
+    """Of eigenvalues that spread over ten digits, float32 holds seven: those of the matrix, not of its root."""
+    p = spd(5, 64, 1e5)
+    exact = scipy.linalg.polar(p)[1]
+    least = np.linalg.eigh(exact)[1][:, :16]  # the directions of the smallest quarter
+    found, lost = gram_sqrtm(jnp.float32(p)), sqrtm(jnp.float32(p.T @ p))
+    scale = np.abs(least.T @ exact @ least).max()
+    assert np.abs(least.T @ (found - exact) @ least).max() < 0.1 * scale
+    assert np.abs(least.T @ (lost - exact) @ least).max() > 0.9 * scale
+
+
 def test_float32_stays_close_at_condition_1e3():
     a = spd(3, 64)
     values, vectors = np.linalg.eigh(a)
@@ -56,19 +77,19 @@ def test_masked_eigenvalues_give_the_pseudo_inverse_root():
 
 
 def test_zero_matrix_has_zero_roots():
-    for function in (sqrtm, inv_sqrtm):
+    for function in ROOTS:
         assert (function(jnp.zeros((3, 3))) == 0).all()
 
 
 @pytest.mark.parametrize("name", MATRICES)
-@pytest.mark.parametrize("function", [sqrtm, inv_sqrtm])
+@pytest.mark.parametrize("function", ROOTS)
 def test_derivative_agrees_with_finite_differences(name, function):
     q = rotation(2)
     with jax.enable_x64(True):
         check_grads(function, (jnp.asarray(q @ MATRICES[name] @ q.T),), order=1, modes=("fwd", "rev"), rtol=1e-5)
 
 
-@pytest.mark.parametrize("function", [sqrtm, inv_sqrtm])
+@pytest.mark.parametrize("function", ROOTS)
 def test_derivative_of_rank_deficient_matrices_along_their_range(function):
     # B B^T keeps its rank 2 when B moves, so finite differences exist.
     with jax.enable_x64(True):
@@ -76,7 +97,7 @@ def test_derivative_of_rank_deficient_matrices_along_their_range(function):
         check_grads(lambda b: function(b @ b.T), (b,), order=1, modes=("fwd", "rev"), rtol=1e-5)
 
 
-@pytest.mark.parametrize("function", [sqrtm, inv_sqrtm])
+@pytest.mark.parametrize("function", ROOTS)
 @pytest.mark.parametrize(
     "a", [np.zeros((3, 3)), np.eye(3), np.diag([1.0, 0.0, 0.0])], ids=["zero", "identity", "rank one"]
 )
@@ -87,7 +108,7 @@ def test_gradients_are_finite_where_eigenvalues_meet_or_vanish(function, a):
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-@pytest.mark.parametrize("function", [sqrtm, inv_sqrtm])
+@pytest.mark.parametrize("function", ROOTS)
 def test_nan_is_never_masked_away(function, bad):
     a = np.eye(3, dtype=np.float32)
     a[1, 1] = bad
@@ -96,7 +117,7 @@ def test_nan_is_never_masked_away(function, bad):
 
 def test_batches_and_vmap_give_what_single_matrices_give():
     batch = jnp.float32(np.stack([spd(i, 5) for i in range(3)]))
-    for function in (sqrtm, inv_sqrtm):
+    for function in ROOTS:
         single = jnp.stack([function(a) for a in batch])
         np.testing.assert_allclose(function(batch), single, rtol=1e-4, atol=1e-4)
         np.testing.assert_allclose(jax.vmap(function)(batch), single, rtol=1e-4, atol=1e-4)
@@ -134,7 +155,7 @@ def test_newton_schulz_is_finite_where_there_is_no_inverse_and_shows_nan():
     assert all(np.isnan(part).all() for part in newton_schulz(jnp.full((4, 4), jnp.nan)))
 
 
-@pytest.mark.parametrize("function", [sqrtm, inv_sqrtm])
+@pytest.mark.parametrize("function", ROOTS)
 def test_methods_agree_and_have_one_derivative(function):
     a, tangent = jnp.asarray(spd(2, 130, 50), jnp.float32), jnp.asarray(spd(3, 130), jnp.float32)
     results = {}
@@ -155,10 +176,11 @@ def test_methods_agree_and_have_one_derivative(function):
 def test_the_cpu_decomposes_a_batch_one_matrix_after_another(mapped):
     """Two batches at a time would wait for each other for ever on two cores, now and then (jaxlib 0.10.2)."""
     batch = jnp.broadcast_to(jnp.eye(5), (3, 2, 5, 5))
-    program = jax.jit(mapped(lambda a: sqrtm(a) + inv_sqrtm(a))).lower(batch).as_text()
-    calls = re.findall(r"@lapack_ssyevd_ffi\(.*?\).*? -> (.*)", program)
-    assert calls
-    assert all("tensor<5x5xf32>" in results and "x5x5x" not in results for results in calls)
+    program = jax.jit(mapped(lambda a: sum(root(a) for root in ROOTS))).lower(batch).as_text()
+    for routine in ("ssyevd", "sgesdd"):
+        calls = re.findall(rf"@lapack_{routine}_ffi\(.*?\).*? -> (.*)", program)
+        assert calls
+        assert all("tensor<5x5xf32>" in results and "x5x5x" not in results for results in calls)
 
 
 def test_the_threads_of_lapack_are_told_to_rest_before_lapack_is_loaded() -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from jax.test_util import check_grads
 
 from uwct import adain, color, moments, monge, wct, whiten
+from uwct.transforms.statistics import Moments
 
 TRANSFORMS = {"wct": wct, "adain": adain, "monge": monge}
 FLOAT32, FLOAT64 = np.finfo(np.float32).eps, np.finfo(np.float64).eps
@@ -102,6 +103,18 @@ def test_monge_moves_features_less_than_wct_and_its_matrix_is_symmetric(rng):
     np.testing.assert_allclose(matrix, matrix.T, atol=1e-4)
     cost = {t: np.square(transferred(t, content, style) - content).mean() for t in (monge, wct)}
     assert cost[monge] < cost[wct]
+
+
+def test_monge_keeps_directions_in_which_both_pictures_vary_little(rng):
+    """Where both vary along the same axes, it scales each; the product of covariances spreads over ten digits here."""
+    axes, _ = np.linalg.qr(rng.normal(size=(32, 32)))
+    variances = np.geomspace(1, 1e-5, 32)
+    ratios = rng.uniform(0.5, 2, 32)
+    content, style = (
+        Moments(jnp.float32(2), jnp.zeros(32), jnp.float32((axes * v) @ axes.T))
+        for v in (variances, variances * ratios)
+    )
+    np.testing.assert_allclose(monge(content, style).matrix, (axes * np.sqrt(ratios)) @ axes.T, atol=0.05)
 
 
 def test_commuting_covariances_make_all_three_transforms_equal(rng):

@@ -1,12 +1,13 @@
 """Square root and inverse square root of symmetric positive semi-definite matrices, with rank and derivative.
 
-`method` says how: "eigh" by eigendecomposition, "newton-schulz" by matrix products alone (see `newton_schulz`), and
-"auto", the default, by eigendecomposition on a CPU and for few channels, by products on accelerators for many.
+`method` says how: "eigh" by decomposition, "newton-schulz" by matrix products alone (see `newton_schulz`), and "auto",
+the default, by decomposition on a CPU and for few channels, by products on accelerators for many.
 
 Contract: matrices are `a[..., C, C]`, float32 or float64; only their symmetric part counts. An eigenvalue counts when
 it exceeds `C eps` times the largest; the others are taken for exactly 0, and their inverse root is 0 too (the
-pseudo-inverse). They are masked, never sliced off, so that shapes stay static. A NaN or an infinity in a matrix, or an
-eigendecomposition that did not converge, makes its whole result NaN: it is never masked away.
+pseudo-inverse). `gram_sqrtm` does the same with singular values. They are masked, never sliced off, so that shapes stay
+static. A NaN or an infinity in a matrix, or a decomposition that did not converge, makes its whole result NaN: it is
+never masked away.
 
 The derivative is the divided-difference formula (Daleckii and Krein, 1965), which is finite where eigenvalues meet,
 unlike the derivative of `eigh`; it holds for first derivatives in forward and reverse mode.
@@ -36,6 +37,15 @@ def inv_sqrtm(a: Array, *, method: Method = "auto") -> Array:
     return _inv_sqrtm(a, _checked(method))
 
 
+def gram_sqrtm(p: Array, *, method: Method = "auto") -> Array:
+    """(p^T p)^(1/2), the symmetric factor of a polar decomposition, of any `p[..., C, C]`: `[..., C, C]`.
+
+    Of the singular values of p, which spread over half as many digits as the eigenvalues of p^T p: so it is as exact as
+    the root of p^T p would be in twice the precision. Raises ValueError for an unknown method.
+    """
+    return _gram_sqrtm(p, _checked(method))
+
+
 @partial(jax.custom_jvp, nondiff_argnums=(1,))
 def _sqrtm(a: Array, method: Method) -> Array:
     def by_eigh(a: Array) -> Array:
@@ -52,6 +62,15 @@ def _inv_sqrtm(a: Array, method: Method) -> Array:
         return _compose(vectors, inverse_roots)
 
     return _by(method, a, by_eigh, lambda a: newton_schulz(a)[1])
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _gram_sqrtm(p: Array, method: Method) -> Array:
+    def by_svd(p: Array) -> Array:
+        roots, vectors = _gram_roots(p)
+        return _compose(vectors, roots)
+
+    return _by(method, p, by_svd, lambda p: newton_schulz(_product(p.mT, p))[0])
 
 
 def _checked(method: Method) -> Method:
@@ -73,10 +92,20 @@ def _by(method: Method, a: Array, eigh: Callable[[Array], Array], products: Call
 @_sqrtm.defjvp
 def _sqrtm_jvp(method: Method, primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
     roots, _, vectors = _roots(primals[0])
-    # (sqrt x - sqrt y) / (x - y) = 1 / (sqrt x + sqrt y); 0 where both are masked.
+    return _sqrtm(primals[0], method), _directional(vectors, _slope(roots), tangents[0])
+
+
+@_gram_sqrtm.defjvp
+def _gram_sqrtm_jvp(method: Method, primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    (p,), (tangent,) = primals, tangents
+    roots, vectors = _gram_roots(p)
+    return _gram_sqrtm(p, method), _directional(vectors, _slope(roots), 2 * _product(p.mT, tangent))
+
+
+def _slope(roots: Array) -> Array:
+    """(sqrt x - sqrt y) / (x - y) = 1 / (sqrt x + sqrt y); 0 where both are masked."""
     sums = roots[..., :, None] + roots[..., None, :]
-    slope = jnp.where(sums == 0, 0, 1 / jnp.where(sums == 0, 1, sums))
-    return _sqrtm(primals[0], method), _directional(vectors, slope, tangents[0])
+    return jnp.where(sums == 0, 0, 1 / jnp.where(sums == 0, 1, sums))
 
 
 @_inv_sqrtm.defjvp
@@ -101,56 +130,67 @@ def kept(eigenvalues: Array) -> Array:
     return ~(eigenvalues <= jnp.maximum(floor, float(info.tiny) ** 0.6))
 
 
+def _singular(p: Array) -> tuple[Array, Array]:
+    """Singular values and right singular vectors, `p = U diag(values) vectors^T`."""
+    _, values, transposed = jnp.linalg.svd(p, full_matrices=False)
+    return values, transposed.mT
+
+
 def _eigh(a: Array) -> tuple[Array, Array]:
-    """`jnp.linalg.eigh` of a batch, on the CPU one matrix after another, also under `vmap`.
+    values, vectors = jnp.linalg.eigh(a)
+    return values, vectors
+
+
+def _decomposed(decompose: Callable[[Array], tuple[Array, Array]], a: Array) -> tuple[Array, Array]:
+    """(values, vectors) of a batch, on the CPU of one matrix after another, also under `vmap`.
 
     jaxlib spreads a batch over the threads that its programs run on: two batches at a time in one program wait for each
     other for ever where there are two (seen in 0.10.2).
     """
     size = a.shape[-1]
 
+    @jax.custom_batching.sequential_vmap
+    def of_one(a: Array) -> tuple[Array, Array]:
+        # jaxlib loads SciPy's LAPACK at the first decomposition. Its second thread would spin for 2^26 cycles, waiting
+        # for the next one, on a core that convolutions need: a fifth of a picture's time on two. The least is 2^4.
+        os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
+        return decompose(a)
+
     def one_by_one(a: Array) -> tuple[Array, Array]:
-        values, vectors = jax.vmap(_eigh_of_one)(a.reshape(-1, size, size))
+        values, vectors = jax.vmap(of_one)(a.reshape(-1, size, size))
         return values.reshape(a.shape[:-1]), vectors.reshape(a.shape)
 
-    def together(a: Array) -> tuple[Array, Array]:
-        values, vectors = jnp.linalg.eigh(a)
-        return values, vectors
-
-    found: tuple[Array, Array] = lax.platform_dependent(a, cpu=one_by_one, default=together)
+    found: tuple[Array, Array] = lax.platform_dependent(a, cpu=one_by_one, default=decompose)
     return found
-
-
-@jax.custom_batching.sequential_vmap
-def _eigh_of_one(a: Array) -> tuple[Array, Array]:
-    # jaxlib loads SciPy's LAPACK at the first decomposition. Its second thread would spin for 2^26 cycles, waiting for
-    # the next one, on a core that convolutions need: a fifth of a picture's time on two cores. The least is 2^4.
-    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
-    values, vectors = jnp.linalg.eigh(a)
-    return values, vectors
 
 
 def _roots(a: Array) -> tuple[Array, Array, Array]:
     """(sqrt(lambda), 1 / sqrt(lambda), eigenvectors); both roots exactly 0 where lambda is masked."""
-    eigenvalues, vectors = _eigh(a)
+    eigenvalues, vectors = _decomposed(_eigh, a)
     keep = kept(eigenvalues)
     roots = jnp.sqrt(jnp.where(keep, eigenvalues, 1))
     return jnp.where(keep, roots, 0), jnp.where(keep, 1 / roots, 0), vectors
 
 
+def _gram_roots(p: Array) -> tuple[Array, Array]:
+    """(sqrt(lambda), eigenvectors) of p^T p; roots exactly 0 where lambda is masked."""
+    values, vectors = _decomposed(_singular, p)
+    return jnp.where(kept(values), values, 0), vectors
+
+
 def _compose(vectors: Array, values: Array) -> Array:
     """V diag(values) V^T."""
-    return jnp.matmul(vectors * values[..., None, :], vectors.mT, precision=lax.Precision.HIGHEST)
+    return _product(vectors * values[..., None, :], vectors.mT)
 
 
 def _directional(vectors: Array, slope: Array, tangent: Array) -> Array:
     """V (slope o (V^T da V)) V^T for the symmetric part of da."""
-
-    def product(a: Array, b: Array) -> Array:
-        return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)
-
     symmetric = (tangent + tangent.mT) / 2
-    return product(product(vectors, slope * product(product(vectors.mT, symmetric), vectors)), vectors.mT)
+    return _product(_product(vectors, slope * _product(_product(vectors.mT, symmetric), vectors)), vectors.mT)
+
+
+def _product(a: Array, b: Array) -> Array:
+    return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)
 
 
 def newton_schulz(
@@ -172,14 +212,11 @@ def newton_schulz(
     lifted = a + floor * safe * eye
     norm = jnp.linalg.norm(lifted, axis=(-2, -1), keepdims=True)
 
-    def product(x: Array, y: Array) -> Array:
-        return jnp.matmul(x, y, precision=lax.Precision.HIGHEST)
-
     def step(state: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
         i, y, z, zy = state
         t = (3 * eye - zy) / 2
-        y, z = product(y, t), product(t, z)
-        return i + 1, y, z, product(z, y)
+        y, z = _product(y, t), _product(t, z)
+        return i + 1, y, z, _product(z, y)
 
     def unfinished(state: tuple[Array, Array, Array, Array]) -> Array:
         i, _, _, zy = state

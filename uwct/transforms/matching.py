@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from uwct.transforms.affine import Affine, compose
-from uwct.transforms.linalg import Method, inv_sqrtm, sqrtm
+from uwct.transforms.linalg import Method, gram_sqrtm, inv_sqrtm, sqrtm
 from uwct.transforms.statistics import Moments
 
 Transform = Callable[[Moments, Moments], Affine]
@@ -50,11 +50,13 @@ def adain(content: Moments, style: Moments) -> Affine:
 def monge(content: Moments, style: Moments, *, method: Method = "auto") -> Affine:
     """The optimal transport between Gaussians, which moves features the least (Lu et al., ICCV 2019).
 
-    Its middle root is of a product of both covariances, whose eigenvalues spread as far as theirs together: directions
-    in which both pictures vary little are dropped sooner than by `wct`.
+    With content and style covariances C and S: C^(-1/2) (C^(1/2) S C^(1/2))^(1/2) C^(-1/2). The eigenvalues of the
+    middle spread as far as those of both together, so its root is taken from the singular values of S^(1/2) C^(1/2).
     """
     root, inverse = sqrtm(content.cov, method=method), inv_sqrtm(content.cov, method=method)
-    middle = sqrtm(_product(root, style.cov, root), method=method)
+    middle = gram_sqrtm(
+        jnp.matmul(sqrtm(style.cov, method=method), root, precision=lax.Precision.HIGHEST), method=method
+    )
     return _centered(_product(inverse, middle, inverse), content.mean, style.mean)
 
 
