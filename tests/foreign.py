@@ -10,7 +10,7 @@ WIDTHS = {
     "vgg19": [[4, 5], [6, 7], [8, 9, 8, 9], [10, 11, 10, 11], [12, 13, 12, 13]],
     "vgg16": [[4, 5], [6, 7], [8, 9, 8], [10, 11, 10], [12, 13, 12]],
 }
-# The published networks' first filter at its corner, for the three colors in their own order, as people print it.
+# Weights [0, :, 0, 0] of the published networks' first layer, as people print them; Caffe's are of B, G and R.
 CORNERS = {
     ("vgg19", "torchvision"): (-5.3474e-02, 1.7015e-02, -4.4885e-02),
     ("vgg16", "torchvision"): (-0.5537306, 0.17548391, 0.31302562),

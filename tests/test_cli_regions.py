@@ -44,10 +44,12 @@ def masks(folder):
 def test_a_part_takes_a_style_and_the_rest_another_or_none(masks, tiny_model):
     photo, style, other = (images.read(name).rgb for name in ("photo.jpg", "a.png", "b.png"))
     mask = mask_files.read_mask(Path("left.png"), (21, 33))
-    look = {"transform": uwct.monge, "shrinkage": PRESETS["paint"].shrinkage}
+    preset = PRESETS["paint"]
+    look = {"transform": uwct.monge, "shrinkage": preset.shrinkage}
 
     def expected(*parts):
-        found = uwct.stylize(tiny_model, photo, [part.replace(alpha=0.4) for part in parts], (2, 1), **look)
+        parts = [part.replace(alpha=preset.alpha[2:]) for part in parts]
+        found = uwct.stylize(tiny_model, photo, parts, (2, 1), **look)
         return 255 * np.clip(found, 0, 1)
 
     part = ("--style-size", "0", "--region", "left.png")
@@ -145,8 +147,12 @@ def test_labels_in_a_lossy_format_go_to_the_nearest(tmp_path):
 
 
 def test_the_chroma_is_the_photos(folder):
-    photo, stylized = pixels("photo.jpg"), run("x.png", "--style", "a.png")
-    kept = run("y.png", "--style", "a.png", "--keep-colors", "luminance")
+    words = ("--style", "a.png", "--alpha", "0.4")  # more would leave [0, 1] at many pixels
+    photo, stylized, kept = (
+        pixels("photo.jpg"),
+        run("x.png", *words),
+        run("y.png", *words, "--keep-colors", "luminance"),
+    )
     chroma = [
         np.asarray(Image.fromarray(np.uint8(x)).convert("YCbCr"), float)[..., 1:] for x in (photo, stylized, kept)
     ]
@@ -158,7 +164,8 @@ def test_a_style_is_matched_to_the_photo_first(folder, tiny_model):
     photo, style = (images.read(name).rgb for name in ("photo.jpg", "a.png"))
     matched = uwct.encode_style(tiny_model, uwct.match_colors(style, photo))
     preset = PRESETS["paint"]
-    expected = uwct.stylize(tiny_model, photo, matched, (2, 1), 0.4, transform=uwct.monge, shrinkage=preset.shrinkage)
+    look = {"transform": uwct.monge, "shrinkage": preset.shrinkage}
+    expected = uwct.stylize(tiny_model, photo, matched, (2, 1), preset.alpha[2:], **look)
     assert np.abs(found - 255 * np.clip(expected, 0, 1)).max() <= 1
 
 

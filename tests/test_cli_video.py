@@ -19,6 +19,7 @@ import uwct
 from uwct.cli import video
 from uwct.pictures import images
 from uwct.pictures.clip_writer import Writer
+from uwct.pipeline.presets import PRESETS
 
 WORDS = ["--style", "a.png", "--model", "tiny.safetensors", "--levels", "2", "1", "--dtype", "float32"]
 FRAMES = [view(i, 32, 48) for i in range(7)]
@@ -39,7 +40,7 @@ def expected(model, frames, temporal=0.9):
     picture = images.read("a.png")
     sized = images.resize(picture, images.fitted(picture.rgb.shape[:2], 512)).rgb
     how = {"transform": uwct.monge, "shrinkage": 0.3, "temporal": temporal}
-    result = uwct.stylize_frames(model, frames, jnp.asarray(sized), (2, 1), (0.4, 0.4), **how)
+    result = uwct.stylize_frames(model, frames, jnp.asarray(sized), (2, 1), PRESETS["paint"].alpha[2:], **how)
     return [255 * np.clip(frame, 0, 1) for frame in result]
 
 

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 from conftest import picture
-from foreign import encoder, named, run, vgg_names
+from foreign import CORNERS, encoder, named, run, vgg_names
 from safetensors.torch import save_file
 
 from uwct import load
 from uwct.cli import convert, fetch, inspect
 from uwct.convert.collection import assemble, open_sources
+from uwct.networks import lpips_jax
 from uwct.networks.tensors import write_file
 
 X = picture(32, 48)
@@ -45,11 +46,8 @@ def underscored(family="vgg19", dense=(), trained=None):
 
 def behind(dense):
     """What classifies: it is left out, so its shapes do not matter."""
-    return {
-        f"{name}.{part}": torch.zeros(7, 5)[0 if part == "bias" else ...]
-        for name in dense
-        for part in ("weight", "bias")
-    }
+    weights = {f"{name}.weight": torch.zeros(7, 5) for name in dense}
+    return weights | {f"{name}.bias": torch.zeros(7) for name in dense}
 
 
 def write(path, state):
@@ -121,6 +119,28 @@ def test_published_weights_are_told_apart_by_their_first_layer(form, family, tra
     convert.main(["half.safetensors", "--output", "h.safetensors"])
     assert load("h.safetensors").config.backbone == f"{trained}-{family}"
     assert capsys.readouterr().err == ""
+
+
+def test_the_installed_network_is_one_of_those_that_are_known():
+    kernel = lpips_jax.network_params("vgg16")["VGG16_0"]["Conv_0"]["kernel"]
+    np.testing.assert_allclose(kernel[0, 0, :, 0], CORNERS["vgg16", "torchvision"], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "corner",
+    [np.add(CORNERS["vgg19", "caffe"], (0, 0.01, 0)), CORNERS["vgg16", "caffe"], CORNERS["vgg19", "caffe"][::-1]],
+)
+def test_weights_that_are_nearly_the_published_ones_tell_nothing(corner, capsys):
+    state = numbered()
+    state["features.0.weight"][0, :, 0, 0] = torch.tensor(np.float32(corner))
+    write("vgg.pth", state)
+    assert "nothing says" in fails(capsys, convert, "vgg.pth", "--output", "m.safetensors")
+
+
+def test_what_is_told_counts_more_than_what_is_known():
+    write("vgg.pth", numbered(trained="torchvision"))
+    convert.main(["vgg.pth", "--output", "m.safetensors", "--input", "caffe"])
+    check(load("m.safetensors"), "caffe", trained="torchvision")
 
 
 @pytest.mark.parametrize("family", ["vgg19", "vgg16"])

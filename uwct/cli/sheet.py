@@ -202,7 +202,7 @@ class Windowed:
     ) -> tuple[Any, bool]:
         folder, window = self._folder / "refining", max(SMALLEST_WINDOW, min(self._window, REFINING_WINDOW))
         folder.mkdir()
-        with tqdm(unit="window", leave=False, position=1, delay=0.1) as bar:
+        with tqdm(unit="window", leave=False, position=1) as bar:
 
             def progress(done: int, total: int) -> None:
                 bar.total = total

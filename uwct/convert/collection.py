@@ -53,8 +53,9 @@ def open_sources(paths: Sequence[Path], trained: Trained | None = None) -> list[
     """Reads files, and of folders those files that hold weights.
 
     `trained` says what encoders were trained on that do not say it themselves, by a 1x1 convolution; None finds it out
-    as far as it can (see `recognise`). Raises ImportError when a format's library is not installed,
-    FileNotFoundError, and ValueError for files of no known format, with all that is wrong in them.
+    as far as it can (see `recognise`), and takes a guess else, which `check_known` refuses. Raises ImportError when a
+    format's library is not installed, FileNotFoundError, and ValueError for files of no known format, with all that is
+    wrong in them.
     """
     return [_open(path, trained) for given in paths for path in _files(given)]
 

@@ -15,7 +15,8 @@ from uwct.networks.config import LEVELS
 Layer = tuple[int, int]
 # What an encoder takes that was trained to classify: RGB, less a mean, by a deviation; or BGR in [0, 255] less a mean.
 Trained = Literal["torchvision", "caffe"]
-# The published weights, whatever their file is called, by those of the first filter's corner for the three colors.
+# Published networks are known, whatever their file is called, by weights [0, :, 0, 0] of their first layer, for the
+# colors in the order in which it takes them: RGB, or Caffe's BGR.
 CORNERS: dict[tuple[str, Trained], tuple[float, float, float]] = {
     ("vgg19", "torchvision"): (-0.05347, 0.01702, -0.04489),
     ("vgg16", "torchvision"): (-0.55373, 0.17548, 0.31303),
@@ -127,7 +128,7 @@ def _pretrained(
 
 
 def _classifiers(family: str) -> Iterator[Layout]:
-    """VGG as PyTorch's and Keras's projects have it; where names do not decide, the first is taken."""
+    """VGG as PyTorch's and Keras's projects have it; where names do not decide, weights must, or people (`assumed`)."""
     places, underscored = torchvision_indices(family), {f"conv{b}_{i}": (b, i) for b, i in vgg_layers(family)}
     named = {f"block{b}_conv{i}": (b, i) for b, i in vgg_layers(family)}
     numbered = {f"conv2d_{i}" if i else "conv2d": layer for i, layer in enumerate(vgg_layers(family))}

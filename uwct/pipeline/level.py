@@ -39,7 +39,7 @@ class Settings(struct.PyTreeNode):
       levels: to run, in this order.
       shrinkage: how far all covariances are drawn towards a multiple of I first, in [0, 1] (see `statistics.shrink`).
       transform: a function from two `Moments` to an `Affine`.
-      precision: of statistics, eigendecomposition and map.
+      precision: of statistics, decompositions and map.
       padding: what the networks see beyond the border.
       pooling: what becomes of odd rows and columns; None pads pictures, so that there are none.
     """
@@ -154,7 +154,7 @@ def check_health(level: int, health: Health) -> None:
     faults = (
         "a style's moments are not finite",
         "the content's features are not finite",
-        "the eigendecomposition of a covariance, or the weights, gave values that are not finite",
+        "the decomposition of a covariance, or the weights, gave values that are not finite",
         "the decoded picture is not finite",
     )
     for flag, fault in zip(health, faults, strict=True):

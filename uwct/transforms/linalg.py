@@ -1,13 +1,13 @@
-"""Square root and inverse square root of symmetric positive semi-definite matrices, with rank and derivative.
+"""Square roots and inverse square roots of symmetric positive semi-definite matrices, with rank and derivative.
 
 `method` says how: "eigh" by decomposition, "newton-schulz" by matrix products alone (see `newton_schulz`), and "auto",
 the default, by decomposition on a CPU and for few channels, by products on accelerators for many.
 
-Contract: matrices are `a[..., C, C]`, float32 or float64; only their symmetric part counts. An eigenvalue counts when
-it exceeds `C eps` times the largest; the others are taken for exactly 0, and their inverse root is 0 too (the
-pseudo-inverse). `gram_sqrtm` does the same with singular values. They are masked, never sliced off, so that shapes stay
-static. A NaN or an infinity in a matrix, or a decomposition that did not converge, makes its whole result NaN: it is
-never masked away.
+Contract: matrices are `a[..., C, C]`, float32 or float64; of `sqrtm` and `inv_sqrtm` only the symmetric part counts. An
+eigenvalue counts when it exceeds `C eps` times the largest; the others are taken for exactly 0, and their inverse root
+is 0 too (the pseudo-inverse). `gram_sqrtm` takes any square matrix and does the same with its singular values. They are
+masked, never sliced off, so that shapes stay static. A NaN or an infinity in a matrix, or a decomposition that did not
+converge, makes its whole result NaN: it is never masked away.
 
 The derivative is the divided-difference formula (Daleckii and Krein, 1965), which is finite where eigenvalues meet,
 unlike the derivative of `eigh`; it holds for first derivatives in forward and reverse mode.
@@ -40,8 +40,9 @@ def inv_sqrtm(a: Array, *, method: Method = "auto") -> Array:
 def gram_sqrtm(p: Array, *, method: Method = "auto") -> Array:
     """(p^T p)^(1/2), the symmetric factor of a polar decomposition, of any `p[..., C, C]`: `[..., C, C]`.
 
-    Of the singular values of p, which spread over half as many digits as the eigenvalues of p^T p: so it is as exact as
-    the root of p^T p would be in twice the precision. Raises ValueError for an unknown method.
+    "eigh" takes it from the singular values of p, which spread over half as many digits as the eigenvalues of p^T p: so
+    it is as exact as the root of p^T p would be in twice the precision. "newton-schulz" takes that root, and gains
+    nothing. Raises ValueError for an unknown method.
     """
     return _gram_sqrtm(p, _checked(method))
 

@@ -51,7 +51,7 @@ def monge(content: Moments, style: Moments, *, method: Method = "auto") -> Affin
     """The optimal transport between Gaussians, which moves features the least (Lu et al., ICCV 2019).
 
     With content and style covariances C and S: C^(-1/2) (C^(1/2) S C^(1/2))^(1/2) C^(-1/2). The eigenvalues of the
-    middle spread as far as those of both together, so its root is taken from the singular values of S^(1/2) C^(1/2).
+    middle spread as far as those of both together, so its root is taken from S^(1/2) C^(1/2) (see `gram_sqrtm`).
     """
     root, inverse = sqrtm(content.cov, method=method), inv_sqrtm(content.cov, method=method)
     middle = gram_sqrtm(
