@@ -54,7 +54,7 @@ def augment(
 
     Raises:
       ValueError: no batch of pictures, no styles, or a level that the model cannot decode.
-      FloatingPointError: a level whose features or eigendecomposition are not finite (not checked under `jit`).
+      FloatingPointError: a level whose features or decompositions are not finite (not checked under `jit`).
     """
     check_picture(pictures)
     model.check_levels(tuple(levels))

@@ -60,7 +60,7 @@ def stylize(
 
     Raises:
       ValueError: a level that the model cannot decode, or arguments whose numbers or shapes do not fit.
-      FloatingPointError: a level whose features or eigendecomposition are not finite (not checked under `jit`).
+      FloatingPointError: a level whose features or decompositions are not finite (not checked under `jit`).
     """
     check_picture(content)
     parts = resolve(model, style, levels, alpha, weights, patches=patches, precision=precision)

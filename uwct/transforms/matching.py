@@ -54,9 +54,8 @@ def monge(content: Moments, style: Moments, *, method: Method = "auto") -> Affin
     middle spread as far as those of both together, so its root is taken from S^(1/2) C^(1/2) (see `gram_sqrtm`).
     """
     root, inverse = sqrtm(content.cov, method=method), inv_sqrtm(content.cov, method=method)
-    middle = gram_sqrtm(
-        jnp.matmul(sqrtm(style.cov, method=method), root, precision=lax.Precision.HIGHEST), method=method
-    )
+    of_both = jnp.matmul(sqrtm(style.cov, method=method), root, precision=lax.Precision.HIGHEST)
+    middle = gram_sqrtm(of_both, method=method)
     return _centered(_product(inverse, middle, inverse), content.mean, style.mean)
 
 

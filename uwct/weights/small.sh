@@ -4,12 +4,14 @@
 # and 5, encoders of their own that learn with their decoders by a perceptual loss; and at last levels 4 to 1 together, by
 # what they paint, first by the recipe's weights, then with less weight on the photographs' shapes and on reconstruction. On
 # two CPU cores it takes some eight hours.
+#
 # The result, runs/last/model.safetensors, is shipped as uwct/weights/small.safetensors. Further options are passed on to
 # every command. Interrupted and started again, it goes on where it was. (The shipped file differs: its first part had a
 # learning rate of 0.006 in its second stage; runs/paint came of a forerunner of the task, which scaled features to
 # variance 1 first, had eight paintings among its styles, left level 1 out of what is reconstructed, and was stopped after
-# 700 steps; runs/longer was stopped at step 2000, runs/stronger at step 274. Both learned while the preset "paint" had the
-# strengths 1, 0.6, 0.4 and 0.4, and the last three were tested on 16 photographs.)
+# 700 steps; runs/longer was stopped at step 2000 and runs/stronger at step 274, each of which passed on its average weights.
+# runs/paint and runs/longer learned while the preset "paint" had the strengths 1, 0.6, 0.4 and 0.4, and the last three were
+# tested on 16 photographs.)
 set -euo pipefail
 
 train() {
