@@ -27,11 +27,14 @@ def encode_files(
     vgg: Model | None = None,
     colors: Moments | None = None,
     profile: bytes | None = None,
+    *,
+    levels: Sequence[int] | None = None,
 ) -> list[Style]:
     """The styles of the files `paths`, with the masks that the options name; the rest is as for `encode_file`."""
     masks = styles.style_mask or [None] * len(paths)
     return [
-        encode_file(path, model, long_side, mask, vgg, colors, profile) for path, mask in zip(paths, masks, strict=True)
+        encode_file(path, model, long_side, mask, vgg, colors, profile, levels=levels)
+        for path, mask in zip(paths, masks, strict=True)
     ]
 
 
@@ -43,8 +46,10 @@ def encode_file(
     vgg: Model | None = None,
     colors: Moments | None = None,
     profile: bytes | None = None,
+    *,
+    levels: Sequence[int] | None = None,
 ) -> Style:
-    """The style in a style file, or of a picture at a long side in pixels (0: its own).
+    """The style in a style file, or of a picture at a long side in pixels (0: its own), at all levels or those given.
 
     With `vgg` it can be refined towards. What is transparent does not count. A picture may count only where a mask is
     white, and be given the colors of a photo first, by their moments; raises ValueError where a style file is to, and
@@ -60,7 +65,7 @@ def encode_file(
         return style if vgg else style.replace(manners={})
     picture = read_style(path, model, long_side, profile)
     weights = jnp.asarray(read_style_mask(mask, (picture.rgb.shape[0], picture.rgb.shape[1]))) if mask else None
-    return style_of_picture(picture, path, model, vgg=vgg, weights=weights, colors=colors)
+    return style_of_picture(picture, path, model, vgg=vgg, weights=weights, colors=colors, levels=levels)
 
 
 def read_style(path: Path, model: Model, long_side: int, profile: bytes | None = None) -> Picture:

@@ -137,12 +137,13 @@ def regions_of(
 ) -> list[Region]:
     """What is asked of which part of frames of (height, width), in a color space: masks lie over all of them."""
     regions = []
+    how: Any = {"vgg": vgg, "profile": profile, "levels": look.levels}
     for files, factor in zip(arguments.regions.files, arguments.regions.factors, strict=True):
-        styles = [encode_file(path, model, look.style_size, vgg=vgg, profile=profile) for path in files.styles]
+        styles = [encode_file(path, model, look.style_size, **how) for path in files.styles]
         mask = jnp.asarray(read_mask(files.mask, shape, files.color))
         alpha = [factor * alpha for alpha in look.alpha]
         regions.append(Region(mask, styles, files.weights if styles else None, alpha))
-    styles = encode_files(arguments.styles, arguments.styles.paths, model, look.style_size, vgg, profile=profile)
+    styles = encode_files(arguments.styles, arguments.styles.paths, model, look.style_size, **how)
     if look.transform == "whiten" and not styles:
         styles = [plain_style(model)]
     return [*regions, Region(None, styles, arguments.styles.mixtures())]

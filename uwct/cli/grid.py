@@ -103,7 +103,7 @@ def draw(arguments: Arguments) -> None:
     model = arguments.networks.load(look.levels)
     photos = [in_space(sized(path, "--size", arguments.size, model.config)[1]) for path in arguments.contents]
     vgg = observer(arguments.refining, model.dtype)
-    styles = [encode_file(path, model, look.style_size, vgg=vgg) for path in arguments.styles]
+    styles = [encode_file(path, model, look.style_size, vgg=vgg, levels=look.levels) for path in arguments.styles]
     how: dict[str, Any] = {"transform": TRANSFORMS[look.transform], "shrinkage": look.shrinkage}
     with tqdm(unit="picture", leave=False) as bar:
 

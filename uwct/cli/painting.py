@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -58,11 +59,12 @@ def encode(
     """What gives the styles of files for a photo: in its color space, in its colors where these are to be matched."""
 
     def read(profile: bytes | None, colors: Moments | None = None) -> Encoded:
+        how: Any = {"vgg": vgg, "colors": colors, "profile": profile, "levels": look.levels}
         named = [
-            (files, [encode_file(path, model, look.style_size, None, vgg, colors, profile) for path in files.styles])
+            (files, [encode_file(path, model, look.style_size, **how) for path in files.styles])
             for files in arguments.regions.files
         ]
-        styles = encode_files(arguments.styles, paths, model, look.style_size, vgg, colors, profile)
+        styles = encode_files(arguments.styles, paths, model, look.style_size, **how)
         if look.transform == "whiten" and not styles:
             styles = [plain_style(model)]
         return Encoded(styles, named)

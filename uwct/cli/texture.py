@@ -139,7 +139,7 @@ def main(argv: list[str] | None = None, prog: str = "uwct texture") -> None:
         check_memory("a texture", "--size", *arguments.sides, model.config)
         failures = run(
             jobs,
-            lambda paths: encode_files(arguments.styles, paths, model, look.style_size, vgg=vgg),
+            lambda paths: encode_files(arguments.styles, paths, model, look.style_size, vgg=vgg, levels=look.levels),
             partial(paint, arguments, look, model, vgg),
             partial(tell, arguments, look),
             Manifest(jobs[0].output.parent, how(arguments, arguments.styles.style_mask))

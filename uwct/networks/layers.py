@@ -19,7 +19,10 @@ from jax.export import is_symbolic_dim
 
 from uwct.networks import convolution_cpu
 from uwct.networks.convolution import conv3x3_valid
+from uwct.transforms.programs import by_platform, quick_jit
 
+# Up to so many products a tap a layer is quickly done.
+LIGHT = 2**28
 Padding = Literal["reflect", "wrap"]
 Pooling = Literal["floor", "ceil"]
 
@@ -62,34 +65,51 @@ def _correlate(x: Array, kernel: Array, padding: Padding) -> Array:
     return y.reshape(*x.shape[:-1], -1)
 
 
-@partial(jax.jit, static_argnames=("relu", "upsampled", "padding"))
+def _light(x: Array, kernel: Array, bias: Array, **_: Any) -> bool:
+    """Whether a layer computes in some milliseconds, and by loops that quick compilation does not slow down."""
+    narrow, wide = sorted(kernel.shape[2:])
+    return narrow > 16 and wide > 32 and x.size * kernel.shape[3] < LIGHT
+
+
+@quick_jit("relu", "upsampled", "padding", "dtype", small=_light)
 def conv_layer(
-    x: Array, kernel: Array, bias: Array, *, relu: bool, upsampled: bool = False, padding: Padding = "reflect"
+    x: Array,
+    kernel: Array,
+    bias: Array,
+    *,
+    relu: bool,
+    upsampled: bool = False,
+    padding: Padding = "reflect",
+    dtype: Any = None,
 ) -> Array:
     """`conv3x3` of `x[..., H, W, C]`, up-sampled before if `upsampled`, and with a ReLU after if `relu`.
 
-    On the CPU it is one pass over the pixels.
+    It computes in `dtype`, by default that of `x`. On the CPU it is one pass over the pixels.
     """
-    return _conv_layer(x, kernel, bias, relu, upsampled, padding)
+    return _conv_layer(x if dtype is None else x.astype(dtype), kernel, bias, relu, upsampled, padding)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(3, 4, 5))
 def _conv_layer(x: Array, kernel: Array, bias: Array, relu: bool, upsampled: bool, padding: Padding) -> Array:
-    def plain(x: Array, kernel: Array, bias: Array) -> Array:
-        y = conv3x3(upsample(x) if upsampled else x, kernel, bias, padding=padding)
-        return jax.nn.relu(y) if relu else y
-
     symbolic = any(map(is_symbolic_dim, x.shape))  # sides that an exported program finds out later
     if padding != "reflect" or symbolic or min(x.shape[-3:-1]) < 2:
-        return plain(x, kernel, bias)
-
-    def fused(x: Array, kernel: Array, bias: Array) -> Array:
-        pictures = x.reshape(-1, *x.shape[-3:])
-        y = convolution_cpu.layer(pictures, kernel.astype(x.dtype), bias, relu=relu, upsampled=upsampled)
-        return y.reshape(*x.shape[:-3], *y.shape[1:])
-
-    y: Array = lax.platform_dependent(x, kernel, bias, cpu=fused, default=plain)
+        return _plain(x, kernel, bias, relu, upsampled, padding)
+    *batch, height, width, _ = x.shape
+    scale = 2 if upsampled else 1
+    like = jax.ShapeDtypeStruct((*batch, scale * height, scale * width, bias.shape[0]), x.dtype)
+    y: Array = by_platform(x, kernel, bias, cpu=_fused, default=_plain, static=(relu, upsampled), like=like)
     return y
+
+
+def _plain(x: Array, kernel: Array, bias: Array, relu: bool, upsampled: bool, padding: Padding = "reflect") -> Array:
+    y = conv3x3(upsample(x) if upsampled else x, kernel, bias, padding=padding)
+    return jax.nn.relu(y) if relu else y
+
+
+def _fused(x: Array, kernel: Array, bias: Array, relu: bool, upsampled: bool) -> Array:
+    pictures = x.reshape(-1, *x.shape[-3:])
+    y = convolution_cpu.layer(pictures, kernel.astype(x.dtype), bias, relu=relu, upsampled=upsampled)
+    return y.reshape(*x.shape[:-3], *y.shape[1:])
 
 
 def _conv_layer_jvp(relu: bool, upsampled: bool, padding: Padding, primals: Any, tangents: Any) -> Any:
@@ -117,7 +137,7 @@ def _conv_layer_jvp(relu: bool, upsampled: bool, padding: Padding, primals: Any,
 _conv_layer.defjvp(_conv_layer_jvp, symbolic_zeros=True)
 
 
-@partial(jax.jit, static_argnames="pooling")
+@quick_jit("pooling")
 @_in_float32
 def max_pool(x: Array, pooling: Pooling = "floor") -> Array:
     """The maximum of each 2x2 square: `[..., H, W, C] -> [..., H / 2, W / 2, C]`.

@@ -8,7 +8,7 @@ executed.
 import dataclasses
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,12 +66,16 @@ class Model(struct.PyTreeNode):
         taps: Any = encoder.apply({"params": self.params[name]}, picture, level, padding, pooling)
         return taps
 
-    def encode_all(self, picture: Array, *, pooling: Pooling = "floor") -> dict[int, Array]:
-        """Pictures `[..., H, W, 3]` -> {level: relu_level_1} of every level that has an encoder."""
-        levels = self.config.encoded_levels
+    def encode_all(
+        self, picture: Array, *, pooling: Pooling = "floor", levels: Sequence[int] | None = None
+    ) -> dict[int, Array]:
+        """Pictures `[..., H, W, 3]` -> {level: relu_level_1} of every level that has an encoder, or of those given."""
+        has = self.config.encoded_levels
+        levels = has if levels is None else [level for level in has if level in levels]
         if self.config.encoders:
             return {level: self.encode(picture, level, pooling=pooling)[-1] for level in levels}
-        return dict(zip(levels, self.encode(picture, levels[-1], pooling=pooling), strict=True))
+        taps = self.encode(picture, levels[-1], pooling=pooling)
+        return {level: taps[level - 1] for level in levels}
 
     def decode(self, features: Array, level: int, *, padding: Padding = "reflect") -> Array:
         """relu_level_1 features -> pictures `[..., H, W, 3]`, not clipped; raises ValueError without that decoder."""

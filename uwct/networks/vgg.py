@@ -50,8 +50,7 @@ class Conv3x3(nn.Module):
             bias = self.param("bias", nn.initializers.zeros, (self.features,))
         else:  # param would trace the initialisers once more, which takes longer than a small picture's layer
             kernel, bias = self.get_variable("params", "kernel"), self.get_variable("params", "bias")
-        x = x.astype(self.dtype)
-        return conv_layer(x, kernel, bias, relu=self.relu, upsampled=upsampled, padding=padding)
+        return conv_layer(x, kernel, bias, relu=self.relu, upsampled=upsampled, padding=padding, dtype=self.dtype)
 
 
 class Encoder(nn.Module):

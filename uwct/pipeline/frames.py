@@ -18,7 +18,7 @@ from flax import struct
 from jax import Array, lax
 
 from uwct.networks.model import Model
-from uwct.pipeline.level import COARSE_TO_FINE, Settings, apply, check_health, finite, gather, maps_of
+from uwct.pipeline.level import COARSE_TO_FINE, Settings, apply, check_health, cropped, gather, maps_of
 from uwct.pipeline.padding import pad_to_stride
 from uwct.pipeline.parts import Parts, Strength, Wanted, Weights, kept, resolve, shares_of
 from uwct.pipeline.styles import check_picture
@@ -144,9 +144,9 @@ def stylize_batch(
         start = past.moments[number] if past else jax.tree.map(lambda x: x[0], own)
         smoothed = [smooth(a, b, keep) for a, b in zip(start, own, strict=True)]
         maps, healthy = maps_of(smoothed, parts.all, number, settings)
-        pictures = apply(model, features, maps, shares, level)[:, :height, :width, :]
+        pictures, sound = cropped(apply(model, features, maps, shares, level), height, width)
         scene.append(jax.tree.map(lambda x: x[-1], smoothed))
-        health.append((level, (*healthy, *finite(pictures))))
+        health.append((level, (*healthy, sound)))
     for level, healthy in health:
         check_health(level, healthy)
     share = kept(parts, parts.masks)

@@ -6,7 +6,7 @@ a picture in pieces merges what `gather` gives before `maps_of`, and calls `appl
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import reduce
 from typing import Any
 
 import jax
@@ -19,10 +19,11 @@ from uwct.networks.layers import Padding, Pooling
 from uwct.networks.model import Model
 from uwct.pipeline.padding import pool
 from uwct.pipeline.parts import Part
-from uwct.pipeline.styles import Precision, exact
+from uwct.pipeline.styles import Precision, moments_of
 from uwct.transforms.affine import Affine, fold, mix
 from uwct.transforms.matching import Transform, wct
-from uwct.transforms.statistics import Moments, moments, shrink
+from uwct.transforms.programs import quick_jit
+from uwct.transforms.statistics import Moments, shrink
 
 # The default levels, coarse to fine. The paper adds level 5 before them, which dissolves the photo's shapes.
 COARSE_TO_FINE = (4, 3, 2, 1)
@@ -56,53 +57,46 @@ def gather(
     features: Array, shares: Sequence[Array | None], pixels: Array | None, level: int, precision: Precision
 ) -> list[Moments]:
     """The moments of each part; `pixels` are weights `[..., H, W]` of all pixels (0 in padding), or None."""
-    x = exact(features, precision)
-
-    def part(share: Array | None) -> Moments:
-        weights = pixels if share is None else share if pixels is None else share * pixels
-        pooled = pool(weights, level)
-        return moments(x, None if pooled is None else jnp.broadcast_to(pooled, x.shape[:-1]))
-
-    return [part(share) for share in shares]
+    weights = [pixels if share is None else share if pixels is None else share * pixels for share in shares]
+    return [moments_of(features, each, level, precision) for each in weights]
 
 
 def maps_of(
     gathered: Sequence[Moments], parts: Sequence[Part], number: int, settings: Settings
 ) -> tuple[list[Affine | None], Health]:
     """What each part's features go through at the `number`th level: a map, or None for what stays as it is."""
-    level, seen = settings.levels[number], []
+    level = settings.levels[number]
     maps: list[Affine | None] = []
+    seen: list[Health] = []
     for content, part in zip(gathered, parts, strict=True):
         targets = [style.moments[level] for style in part.styles]
         if not targets:
             maps.append(None)
             continue
-        affine = _map(
-            content,
-            targets,
-            part.weights[number],
-            part.alphas[number],
-            settings.shrinkage,
-            transform=settings.transform,
+        affine, health = _map(
+            content, targets, part.weights, part.alphas, number, settings.shrinkage, transform=settings.transform
         )
         maps.append(affine)
-        seen.append((targets, content, affine))
-    return maps, finite(*zip(*seen, strict=True))
+        seen.append(health)
+    return maps, tuple(reduce(jnp.logical_and, flags) for flags in zip(*seen, strict=True))
 
 
-@partial(jax.jit, static_argnames="transform")
+@quick_jit("transform")
 def _map(
     content: Moments,
     styles: Sequence[Moments],
     weights: Array,
-    alpha: Array,
+    alphas: Array,
+    number: int,
     shrinkage: float | Array,
     *,
     transform: Transform,
-) -> Affine:
-    """The mixture of the transforms to each style, blended with the identity."""
+) -> tuple[Affine, Health]:
+    """The mixture of the transforms to each style, blended with the identity; the strengths are the `number`th."""
     narrow = shrink(content, shrinkage)
-    return mix([transform(narrow, shrink(style, shrinkage)) for style in styles], weights).blend(alpha)
+    each = [transform(narrow, shrink(style, shrinkage)) for style in styles]
+    affine = mix(each, weights[number]).blend(alphas[number])
+    return affine, (finite(styles), finite(content), finite(affine))
 
 
 def apply(
@@ -143,10 +137,16 @@ def decode_mapped(model: Model, affine: Affine, features: Array, level: int, pad
     return in_float32.decode(features, level, padding=padding)
 
 
-@jax.jit
-def finite(*trees: Any) -> Health:
-    """Whether all numbers are, for each tree."""
-    return tuple(jnp.stack([jnp.isfinite(x).all() for x in jax.tree.leaves(tree)]).all() for tree in trees)
+def finite(tree: Any) -> Array:
+    """Whether all numbers are."""
+    return jnp.stack([jnp.isfinite(x).all() for x in jax.tree.leaves(tree)]).all()
+
+
+@quick_jit("height", "width")
+def cropped(picture: Array, height: int, width: int) -> tuple[Array, Array]:
+    """The part of `[..., H, W, 3]` that is no padding, and whether it is finite."""
+    picture = picture[..., :height, :width, :].astype(jnp.float32)
+    return picture, finite(picture)
 
 
 def check_health(level: int, health: Health) -> None:

@@ -21,7 +21,6 @@ def pad_to_stride(picture: Array) -> tuple[Array, Array | None]:
     return pad_to(picture, STRIDE)
 
 
-@partial(jax.jit, static_argnames="unit")
 def pad_to(picture: Array, unit: int) -> tuple[Array, Array | None]:
     """Pads `[..., H, W, C]` by reflection, below and to the right, to multiples of `unit` pixels.
 
@@ -32,6 +31,11 @@ def pad_to(picture: Array, unit: int) -> tuple[Array, Array | None]:
     bottom, right = -height % unit, -width % unit
     if not bottom and not right:
         return picture, None
+    return _padded(picture, bottom, right)
+
+
+@partial(jax.jit, static_argnames=("bottom", "right"))
+def _padded(picture: Array, bottom: int, right: int) -> tuple[Array, Array]:
     border = [(0, 0)] * (picture.ndim - 3) + [(0, bottom), (0, right)]
     return (
         jnp.pad(picture, [*border, (0, 0)], mode="reflect"),
@@ -39,11 +43,12 @@ def pad_to(picture: Array, unit: int) -> tuple[Array, Array | None]:
     )
 
 
-@partial(jax.jit, static_argnames="level")
 def pool(weights: Array | None, level: int) -> Array | None:
     """Averages pixel weights `[..., H, W]` over each feature of a level: `[..., H / stride, W / stride]`."""
-    if weights is None:
-        return None
-    s = stride(level)
+    return None if weights is None else _averaged(weights, stride(level))
+
+
+@partial(jax.jit, static_argnames="s")
+def _averaged(weights: Array, s: int) -> Array:
     *batch, h, w = weights.shape
     return weights.reshape(*batch, h // s, s, w // s, s).mean((-3, -1))

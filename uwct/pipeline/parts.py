@@ -7,6 +7,7 @@ that sum to 1 in every pixel: where masks overlap they are divided by their sum;
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
@@ -139,16 +140,23 @@ def check_strengths(
     styles: int, weights: Weights | None, levels: Sequence[int], alpha: Strength
 ) -> tuple[Array, Array]:
     """The weights `[levels, styles]` and the alphas `[levels]`; raises ValueError when their numbers do not fit."""
-    shares = jnp.ones(styles) if weights is None else jnp.asarray(weights, jnp.float32)
+    shares = _numbers([1.0] * styles if weights is None else weights)
     if shares.shape not in ((styles,), (len(levels), styles)):
         raise ValueError(
             f"{styles} styles need as many weights, or as many for each of {len(levels)} levels, "
             f"not an array of shape {list(shares.shape)}"
         )
-    alphas = jnp.asarray(alpha, jnp.float32)
+    alphas = _numbers(alpha)
     if alphas.shape not in ((), (len(levels),)):
         raise ValueError(f"alpha must be one number or one for each of {len(levels)} levels, not {alphas.shape}")
-    return jnp.broadcast_to(shares, (len(levels), styles)), jnp.broadcast_to(alphas, (len(levels),))
+    return _numbers(shares, len(levels), styles), _numbers(alphas, len(levels))
+
+
+def _numbers(values: Any, *shape: int) -> Array:
+    """As float32, repeated to a shape if one is given; by NumPy, which compiles nothing, where nothing is of JAX."""
+    numpy: Any = jnp if any(isinstance(value, Array) for value in jax.tree.leaves(values)) else np
+    array = numpy.asarray(values, np.float32)
+    return numpy.broadcast_to(array, shape or array.shape)
 
 
 def shares_of(masks: Sequence[Array]) -> list[Array | None]:

@@ -54,8 +54,9 @@ def style_of_picture(
     vgg: Model | None = None,
     weights: Array | None = None,
     colors: Moments | None = None,
+    levels: Sequence[int] | None = None,
 ) -> Style:
-    """The style of a picture, of which what is transparent does not count.
+    """The style of a picture, at all levels or those given, of which what is transparent does not count.
 
     With `vgg` it can be refined towards. `weights[H, W]` say how far pixels count beside that, and `colors` are those
     of a photo that it takes on first. Raises ValueError, with the name, for a picture of which nothing is seen.
@@ -67,7 +68,7 @@ def style_of_picture(
         rgb = match_colors(rgb, colors, where)
     if weights is not None:
         where = weights if where is None else weights * where
-    style = encode_style(model, rgb, where)
+    style = encode_style(model, rgb, where, levels=levels)
     return with_manners(style, vgg, rgb, where) if vgg else style
 
 

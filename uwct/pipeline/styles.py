@@ -15,6 +15,7 @@ from uwct.pipeline.manner import Manner, mix_manners
 from uwct.pipeline.padding import pad_to_stride, pool
 from uwct.transforms.affine import mix
 from uwct.transforms.matching import color
+from uwct.transforms.programs import quick_jit
 from uwct.transforms.statistics import Moments, moments
 
 Precision = Literal["float32", "float64"]
@@ -40,8 +41,9 @@ def encode_style(
     *,
     precision: Precision = "float32",
     pooling: Pooling | None = None,
+    levels: Sequence[int] | None = None,
 ) -> Style:
-    """The style of `picture[H, W, 3]`: the moments of relu1_1 to relu5_1, from one pass of the encoder.
+    """The style of `picture[H, W, 3]`: the moments of relu1_1 to relu5_1, or of the `levels` given.
 
     With a mask `[H, W]` in [0, 1], only where it is 1. `pooling` says what becomes of odd rows and columns, instead of
     padding them (see compat.py). Raises ValueError for a mask of another shape.
@@ -52,8 +54,8 @@ def encode_style(
     with computing_in(precision):
         picture = jnp.asarray(picture, jnp.float32)
         if pooling:
-            features = model.encode_all(picture, pooling=pooling)
-            return Style({level: moments(exact(x, precision)) for level, x in features.items()})
+            features = model.encode_all(picture, pooling=pooling, levels=levels)
+            return Style({level: moments_of(x, None, level, precision) for level, x in features.items()})
         padded, weights = pad_to_stride(picture)
         if mask is not None:
             shape = picture.shape[:2]
@@ -61,8 +63,8 @@ def encode_style(
                 raise ValueError(f"a mask must have the picture's shape {shape}, not {jnp.shape(mask)}")
             border = [(0, padded.shape[axis] - shape[axis]) for axis in (0, 1)]
             weights = jnp.pad(jnp.asarray(mask, jnp.float32), border)
-        features = model.encode_all(padded)
-        return Style({level: moments(exact(x, precision), pool(weights, level)) for level, x in features.items()})
+        features = model.encode_all(padded, levels=levels)
+        return Style({level: moments_of(x, weights, level, precision) for level, x in features.items()})
 
 
 def encode_styles(
@@ -136,6 +138,9 @@ def computing_in(precision: Precision) -> AbstractContextManager[Any]:
     return jax.enable_x64(True) if precision == "float64" else nullcontext()
 
 
-def exact(features: Array, precision: Precision) -> Array:
-    """Features in float64 if that is asked for; float32 statistics take any."""
-    return features.astype(jnp.float64) if precision == "float64" else features
+@quick_jit("level", "precision")
+def moments_of(features: Array, pixels: Array | None, level: int, precision: Precision = "float32") -> Moments:
+    """The moments of a level's features `[..., h, w, C]` under weights `[..., H, W]` of pixels; None: all 1."""
+    x = features.astype(jnp.float64) if precision == "float64" else features  # float32 statistics take any
+    weights = pool(pixels, level)
+    return moments(x, None if weights is None else jnp.broadcast_to(weights, x.shape[:-1]))

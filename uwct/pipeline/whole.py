@@ -14,7 +14,7 @@ from jax import Array
 from uwct.networks.config import stride
 from uwct.networks.layers import Padding
 from uwct.networks.model import Model
-from uwct.pipeline.level import COARSE_TO_FINE, Health, Map, Settings, apply, check_health, finite, gather, maps_of
+from uwct.pipeline.level import COARSE_TO_FINE, Health, Map, Settings, apply, check_health, cropped, gather, maps_of
 from uwct.pipeline.padding import pad_to_stride
 from uwct.pipeline.parts import Parts, Strength, Wanted, Weights, kept, resolve, shares_of
 from uwct.pipeline.styles import Precision, check_picture, computing_in
@@ -114,9 +114,10 @@ def _level(model: Model, picture: Array, parts: Parts, number: int, settings: Se
             for affine, part, content in zip(affines, parts.all, gathered, strict=True)
         ]
     output = apply(model, features, maps, shares, level, padding)
-    if not settings.pooling:
-        output = output[..., :height, :width, :]
-    return output, (*health, *finite(output))
+    if settings.pooling:
+        height, width = output.shape[-3:-1]
+    output, healthy = cropped(output, height, width)
+    return output, (*health, healthy)
 
 
 def finished(picture: Array, content: Array, parts: Parts) -> Array:

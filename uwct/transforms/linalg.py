@@ -22,6 +22,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from uwct.transforms.programs import by_platform
+
 Method = Literal["auto", "eigh", "newton-schulz"]
 # From so many channels on, "auto" leaves eigh on accelerators, where it runs one small step after another.
 MANY_CHANNELS = 128
@@ -49,29 +51,44 @@ def gram_sqrtm(p: Array, *, method: Method = "auto") -> Array:
 
 @partial(jax.custom_jvp, nondiff_argnums=(1,))
 def _sqrtm(a: Array, method: Method) -> Array:
-    def by_eigh(a: Array) -> Array:
-        roots, _, vectors = _roots(a)
-        return _compose(vectors, roots)
+    return _by(method, a, _root, _root_by_products)
 
-    return _by(method, a, by_eigh, lambda a: newton_schulz(a)[0])
+
+def _root(a: Array) -> Array:
+    roots, _, vectors = _roots(a)
+    return _compose(vectors, roots)
+
+
+def _root_by_products(a: Array) -> Array:
+    return newton_schulz(a)[0]
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(1,))
 def _inv_sqrtm(a: Array, method: Method) -> Array:
-    def by_eigh(a: Array) -> Array:
-        _, inverse_roots, vectors = _roots(a)
-        return _compose(vectors, inverse_roots)
+    return _by(method, a, _inverse_root, _inverse_root_by_products)
 
-    return _by(method, a, by_eigh, lambda a: newton_schulz(a)[1])
+
+def _inverse_root(a: Array) -> Array:
+    _, inverse_roots, vectors = _roots(a)
+    return _compose(vectors, inverse_roots)
+
+
+def _inverse_root_by_products(a: Array) -> Array:
+    return newton_schulz(a)[1]
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(1,))
 def _gram_sqrtm(p: Array, method: Method) -> Array:
-    def by_svd(p: Array) -> Array:
-        roots, vectors = _gram_roots(p)
-        return _compose(vectors, roots)
+    return _by(method, p, _gram_root, _gram_root_by_products)
 
-    return _by(method, p, by_svd, lambda p: newton_schulz(_product(p.mT, p))[0])
+
+def _gram_root(p: Array) -> Array:
+    roots, vectors = _gram_roots(p)
+    return _compose(vectors, roots)
+
+
+def _gram_root_by_products(p: Array) -> Array:
+    return newton_schulz(_product(p.mT, p))[0]
 
 
 def _checked(method: Method) -> Method:
@@ -86,7 +103,8 @@ def _by(method: Method, a: Array, eigh: Callable[[Array], Array], products: Call
         return products(a)
     if method == "eigh" or a.shape[-1] < MANY_CHANNELS:
         return eigh(a)
-    root: Array = lax.platform_dependent(a, cpu=eigh, default=products)
+    like = jax.ShapeDtypeStruct(a.shape, a.dtype)
+    root: Array = by_platform(a, cpu=eigh, default=products, static=(), like=like)
     return root
 
 
@@ -148,21 +166,25 @@ def _decomposed(decompose: Callable[[Array], tuple[Array, Array]], a: Array) -> 
     jaxlib spreads a batch over the threads that its programs run on: two batches at a time in one program wait for each
     other for ever where there are two (seen in 0.10.2).
     """
-    size = a.shape[-1]
+    # jaxlib loads SciPy's LAPACK for the first decomposition. Its second thread would spin for 2^26 cycles, waiting for
+    # the next one, on a core that convolutions need: a fifth of a picture's time on two. The least is 2^4.
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
+    like = jax.ShapeDtypeStruct(a.shape[:-1], a.dtype), jax.ShapeDtypeStruct(a.shape, a.dtype)
+    found: tuple[Array, Array] = by_platform(a, cpu=_one_by_one, default=_all_at_once, static=(decompose,), like=like)
+    return found
 
+
+def _one_by_one(a: Array, decompose: Callable[[Array], tuple[Array, Array]]) -> tuple[Array, Array]:
     @jax.custom_batching.sequential_vmap
     def of_one(a: Array) -> tuple[Array, Array]:
-        # jaxlib loads SciPy's LAPACK at the first decomposition. Its second thread would spin for 2^26 cycles, waiting
-        # for the next one, on a core that convolutions need: a fifth of a picture's time on two. The least is 2^4.
-        os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
         return decompose(a)
 
-    def one_by_one(a: Array) -> tuple[Array, Array]:
-        values, vectors = jax.vmap(of_one)(a.reshape(-1, size, size))
-        return values.reshape(a.shape[:-1]), vectors.reshape(a.shape)
+    values, vectors = jax.vmap(of_one)(a.reshape(-1, *a.shape[-2:]))
+    return values.reshape(a.shape[:-1]), vectors.reshape(a.shape)
 
-    found: tuple[Array, Array] = lax.platform_dependent(a, cpu=one_by_one, default=decompose)
-    return found
+
+def _all_at_once(a: Array, decompose: Callable[[Array], tuple[Array, Array]]) -> tuple[Array, Array]:
+    return decompose(a)
 
 
 def _roots(a: Array) -> tuple[Array, Array, Array]:

@@ -1,0 +1,104 @@
+"""How functions become programs: which form a platform takes, and how long one may be compiled."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import wraps
+from typing import Any, TypeVar, cast
+
+import jax
+import jaxlib
+from jax import Array
+from jax.extend.core import Primitive, get_opaque_trace_state
+from jax.interpreters import batching, mlir
+
+# XLA's older loops compile in two thirds of the time of those by MLIR, and run some tenth longer. jaxlib has had these
+# options until 0.12 at least; one that it does not know would be an error.
+QUICK: Any = {"xla_cpu_use_fusion_emitters": False, "xla_cpu_parallel_codegen_split_count": 2}
+KNOWN = jaxlib.version.__version_info__ < (0, 13)
+# The state in which nothing is traced: of a thread of its own, since this module may be imported while something is.
+with ThreadPoolExecutor(1) as thread:
+    NO_TRACE = thread.submit(get_opaque_trace_state).result()
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def quick_jit(
+    *static: str, small: Callable[..., bool] = lambda *args, **kwargs: True
+) -> Callable[[Function], Function]:
+    """`jax.jit` for one of a picture's many programs, compiled quickly where its arguments are `small`.
+
+    `static` names its static arguments. Quickly is on a CPU only; within another program it is a part of that.
+    """
+
+    def decorate(function: Function) -> Function:
+        plain = jax.jit(function, static_argnames=static)
+        quick = jax.jit(function, static_argnames=static, compiler_options=QUICK)
+
+        @wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            alone = KNOWN and get_opaque_trace_state() == NO_TRACE and jax.default_backend() == "cpu"
+            return (quick if alone and small(*args, **kwargs) else plain)(*args, **kwargs)
+
+        return cast(Function, call)
+
+    return decorate
+
+
+def by_platform(*args: Array, cpu: Callable[..., Any], default: Callable[..., Any], static: Any, like: Any) -> Any:
+    """`cpu(*args, *static)` in programs for a CPU, `default(*args, *static)` in others.
+
+    `lax.platform_dependent` does the same, but traces both forms wherever it stands, a tenth of the time of a short
+    command; here the form of another platform is never looked at.
+
+    Both give arrays of the shapes and dtypes of `like`, a pytree of `jax.ShapeDtypeStruct`. The two are functions of a
+    module, and what is in the tuple `static` can be hashed, so that what is compiled serves the next call. It works
+    under `jit` and `vmap`; derivatives are the caller's affair.
+    """
+    tree: Any
+    leaves, tree = jax.tree.flatten(like)
+    shapes = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+    return tree.unflatten(platform_p.bind(*args, cpu=cpu, default=default, static=static, shapes=shapes))
+
+
+platform_p = Primitive("by_platform")
+platform_p.multiple_results = True
+
+
+@platform_p.def_abstract_eval
+def _shapes(*args: Any, shapes: Any, **_: Any) -> Any:
+    return [args[0].update(shape=shape, dtype=dtype, weak_type=False) for shape, dtype in shapes]
+
+
+_compiled = jax.jit(platform_p.bind, static_argnames=("cpu", "default", "static", "shapes"))
+
+
+@platform_p.def_impl
+def _compute(*args: Array, cpu: Callable[..., Any], default: Callable[..., Any], static: Any, shapes: Any) -> Any:
+    config: Any = jax.config  # whose flags type checkers do not see
+    if config.jax_disable_jit:
+        form = cpu if jax.default_backend() == "cpu" else default
+        return jax.tree.leaves(form(*args, *static))
+    return _compiled(*args, cpu=cpu, default=default, static=static, shapes=shapes)
+
+
+def _batch(args: Any, axes: Any, *, cpu: Any, default: Any, static: Any, shapes: Any) -> Any:
+    size = next(arg.shape[axis] for arg, axis in zip(args, axes, strict=True) if axis is not None)
+    forms = {
+        name: jax.vmap(lambda *args, form=form: jax.tree.leaves(form(*args, *static)), in_axes=axes)
+        for name, form in (("cpu", cpu), ("default", default))
+    }
+    found = platform_p.bind(*args, **forms, static=(), shapes=tuple(((size, *shape), dtype) for shape, dtype in shapes))
+    return found, [0] * len(found)
+
+
+batching.primitive_batchers[platform_p] = _batch
+
+
+def _lowered(name: str) -> Any:
+    return mlir.lower_fun(
+        lambda *args, static, shapes, **forms: jax.tree.leaves(forms[name](*args, *static)), multiple_results=True
+    )
+
+
+mlir.register_lowering(platform_p, _lowered("default"))
+mlir.register_lowering(platform_p, _lowered("cpu"), platform="cpu")
