@@ -88,7 +88,8 @@ class Painter:
         check(wish)
         picture = self.fitted(wish.photo)
         small = images.resize(picture, small_shape(picture.rgb.shape)) if wish.photographic else picture
-        photo, visible = jnp.asarray(small.rgb), None if small.alpha is None else jnp.asarray(small.alpha)
+        photo: Any = small.rgb  # of NumPy, so that it is painted in its bucket
+        visible: Any = small.alpha
         vgg = self._vgg() if wish.refine else None
         matched = moments(photo, visible) if wish.keep_colors == "matched" else None
         encode = self._encoded if matched is None else self._encode

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
+from uwct.cli.cache import make_room
 from uwct.cli.masks import read_mask
 from uwct.cli.regions import RegionFiles
 from uwct.cli.saving import Saving
@@ -73,7 +74,8 @@ class Whole:
     """A photo in memory."""
 
     def __init__(self, model: Model, picture: images.Picture, before: str, saving: Saving) -> None:
-        self._model, self._photo = model, jnp.asarray(picture.rgb)
+        self._model = model
+        self._photo: Any = picture.rgb  # of NumPy, so that it is painted in its bucket
         self._resized, self._saving = picture, saving
         self.before, self.after, self.profile = before, picture.size, picture.icc_profile
 
@@ -99,6 +101,7 @@ class Whole:
     def refine(
         self, picture: Any, parts: Parts, levels: Sequence[int], vgg: Model, steps: int, after: After | None = None
     ) -> tuple[Any, bool]:
+        make_room(self._photo.shape[:2])
         found, complete = watched(
             refine.refinements(vgg, picture, self._photo, parts, levels, steps), "refining", after
         )

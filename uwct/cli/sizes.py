@@ -11,6 +11,7 @@ from uwct.cli.memory import available
 from uwct.networks.config import ModelConfig, stride
 from uwct.pictures import images
 from uwct.pictures.animations import is_animation
+from uwct.pipeline.padding import bucket
 
 # What decoding needs at most, a pixel: Pillow's picture, turned upright, and two copies in float32.
 DECODING = 48
@@ -71,7 +72,7 @@ def sized(path: Path, option: str, long_side: int, config: ModelConfig) -> tuple
     picture = read(path)
     shape = images.fitted(picture.rgb.shape[:2], long_side)
     check_memory(str(path), option, *shape, config)
-    make_room(shape)
+    make_room((bucket(shape[0]), bucket(shape[1])))
     tell_frames(path, picture.frames)
     return picture, images.resize(picture, shape)
 

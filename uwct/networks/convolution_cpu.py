@@ -43,7 +43,7 @@ def conv(x: Array, kernel: Array) -> Array:
     """`y[N, H, W, D]` of `x[N, H + 2, W + 2, C]` and `kernel[3, 3, C, D]`."""
     shape = (x.shape[0], x.shape[1] - 2, x.shape[2] - 2, kernel.shape[3])
     rows = _block_rows(x)
-    source = _bits(x)
+    source = bits(x)
 
     def block(start: Array) -> Parts:
         return _conv_block(_rows(source, start, rows + 2), kernel)
@@ -61,7 +61,7 @@ def layer(x: Array, kernel: Array, bias: Array, *, relu: bool, upsampled: bool) 
     rows = min(height, max(1, BLOCK_ELEMENTS // max(1, scale**2 * n * width * channels)))
     # An up-sampled picture's reflection about its border pixel is that pixel's twin: the source's border pixel.
     edge = 0 if upsampled else 1
-    source = _bits(x).reshape(n, height, width * channels)
+    source = bits(x).reshape(n, height, width * channels)
 
     def block(start: Array) -> Parts:
         above = jnp.where(start == 0, edge, start - 1)
@@ -96,7 +96,7 @@ def _in_blocks(
     def finished(sums: Array) -> Array:
         y = sums.reshape(n, rows, columns, channels)
         y = y if biases is None else y + biases
-        return _bits((jnp.maximum(y, 0) if relu else y).astype(kernel.dtype))
+        return bits((jnp.maximum(y, 0) if relu else y).astype(kernel.dtype))
 
     def step(k: Array, y: Array) -> Array:
         start = jnp.minimum(k * rows, height - rows)  # the last block may lie over the one before
@@ -105,8 +105,8 @@ def _in_blocks(
                 y = lax.dynamic_update_slice(y, finished(part), (0, start, i * columns, j * channels))
         return y
 
-    y = _bits(jnp.zeros((n, height, scale * columns, apart * channels), kernel.dtype))
-    return _floats(lax.fori_loop(0, -(-height // rows), step, y), kernel.dtype).reshape(shape)
+    y = bits(jnp.zeros((n, height, scale * columns, apart * channels), kernel.dtype))
+    return floats(lax.fori_loop(0, -(-height // rows), step, y), kernel.dtype).reshape(shape)
 
 
 def _comes_apart(width: int, kernel: Array) -> bool:
@@ -162,7 +162,7 @@ def _winograd_block(x: Array, kernel: Array) -> Parts:
     height, width = height - 2, width - 2
     wide = _wide(kernel.dtype)
     g = kernel.astype(wide)
-    three = _floats(_three_rows(x), kernel.dtype).astype(wide)
+    three = floats(_three_rows(x), kernel.dtype).astype(wide)
     pairs = three.reshape(n, height, width // 2 + 1, 2, 3 * channels)
     d0, d1, d2, d3 = pairs[:, :, :-1, 0], pairs[:, :, :-1, 1], pairs[:, :, 1:, 0], pairs[:, :, 1:, 1]
     inputs = (d0 - d2, d1 + d2, d2 - d1, d1 - d3)
@@ -256,13 +256,13 @@ def _kernel_pairs(kernel: Array) -> Array:
     return jnp.stack(shifted, axis=3).reshape(3, 4 * channels, 2 * outputs)
 
 
-def _bits(x: Array) -> Array:
+def bits(x: Array) -> Array:
     """Floats of 16 bits as integers; others as they are."""
     return lax.bitcast_convert_type(x, jnp.uint16) if x.dtype.itemsize == 2 else x
 
 
-def _floats(x: Array, dtype: jnp.dtype[Any]) -> Array:
-    """What `_bits` was made of."""
+def floats(x: Array, dtype: jnp.dtype[Any]) -> Array:
+    """What `bits` was made of."""
     return lax.bitcast_convert_type(x, dtype) if x.dtype == jnp.uint16 else x
 
 
@@ -272,7 +272,7 @@ def _wide(dtype: jnp.dtype[Any]) -> jnp.dtype[Any]:
 
 
 def _dot(a: Array, b: Array, axes: tuple[tuple[int, ...], tuple[int, ...]]) -> Array:
-    a = _floats(a, b.dtype)
+    a = floats(a, b.dtype)
     return lax.dot_general(a, b, (axes, ((), ())), preferred_element_type=_wide(b.dtype))
 
 

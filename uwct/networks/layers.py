@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 from jax.custom_derivatives import SymbolicZero
 from jax.export import is_symbolic_dim
@@ -23,6 +24,8 @@ from uwct.transforms.programs import by_platform, quick_jit
 
 # Up to so many products a tap a layer is quickly done.
 LIGHT = 2**28
+# (rows, columns) of features that count, from the upper left on, as numbers that may be traced; None: all.
+Extent = tuple[Any, Any] | None
 Padding = Literal["reflect", "wrap"]
 Pooling = Literal["floor", "ceil"]
 
@@ -65,13 +68,6 @@ def _correlate(x: Array, kernel: Array, padding: Padding) -> Array:
     return y.reshape(*x.shape[:-1], -1)
 
 
-def _light(x: Array, kernel: Array, bias: Array, **_: Any) -> bool:
-    """Whether a layer computes in some milliseconds, and by loops that quick compilation does not slow down."""
-    narrow, wide = sorted(kernel.shape[2:])
-    return narrow > 16 and wide > 32 and x.size * kernel.shape[3] < LIGHT
-
-
-@quick_jit("relu", "upsampled", "padding", "dtype", small=_light)
 def conv_layer(
     x: Array,
     kernel: Array,
@@ -81,12 +77,54 @@ def conv_layer(
     upsampled: bool = False,
     padding: Padding = "reflect",
     dtype: Any = None,
+    extent: Extent = None,
 ) -> Array:
     """`conv3x3` of `x[..., H, W, C]`, up-sampled before if `upsampled`, and with a ReLU after if `relu`.
 
-    It computes in `dtype`, by default that of `x`. On the CPU it is one pass over the pixels.
+    It computes in `dtype`, by default that of `x`. On the CPU it is one pass over the pixels. Of an `extent` it is that
+    of the rows and columns within; what comes of those beyond is of no use.
     """
-    return _conv_layer(x if dtype is None else x.astype(dtype), kernel, bias, relu, upsampled, padding)
+    lines = None if extent is None else _lines(x.shape, extent, 0 if upsampled else 1)
+    how: Any = {"relu": relu, "upsampled": upsampled, "padding": padding, "dtype": dtype}
+    return _layer(x, kernel, bias, lines, **how)
+
+
+def _light(x: Array, kernel: Array, bias: Array, lines: Any, **_: Any) -> bool:
+    """Whether a layer computes in some milliseconds, and by loops that quick compilation does not slow down."""
+    narrow, wide = sorted(kernel.shape[2:])
+    return narrow > 16 and wide > 32 and x.size * kernel.shape[3] < LIGHT
+
+
+@quick_jit("relu", "upsampled", "padding", "dtype", small=_light)
+def _layer(
+    x: Array, kernel: Array, bias: Array, lines: Any, *, relu: bool, upsampled: bool, padding: Padding, dtype: Any
+) -> Array:
+    x = x if dtype is None else x.astype(dtype)
+    x = x if lines is None else _with_copies(x, lines)
+    return _conv_layer(x, kernel, bias, relu, upsampled, padding)
+
+
+def _lines(shape: tuple[int, ...], extent: tuple[Any, Any], edge: int) -> Any:
+    """(from, to) of the row, and of the column, that reflection about the extent's border wants copied next to it.
+
+    It is `edge` from the last one within. Where the extent is all there is, the last one is copied onto itself.
+    """
+    numpy: Any = np if all(isinstance(size, int) for size in extent) else jnp
+    pairs = []
+    for length, size in zip(shape[-3:-1], extent, strict=True):
+        source = numpy.where(size < length, numpy.maximum(size - 1 - edge, 0), length - 1)
+        pairs.append((numpy.uint32(source), numpy.uint32(numpy.minimum(size, length - 1))))
+    return pairs  # unsigned, so that XLA is not told what to do with negative ones
+
+
+def _with_copies(x: Array, lines: Any) -> Array:
+    """The same with the lines of `_lines` copied."""
+    bits, zero = convolution_cpu.bits(x), np.uint32(0)
+    for axis, (source, target) in zip((x.ndim - 3, x.ndim - 2), lines, strict=True):
+        starts = [[index if i == axis else zero for i in range(x.ndim)] for index in (source, target)]
+        sizes = [1 if i == axis else size for i, size in enumerate(x.shape)]
+        bits = lax.dynamic_update_slice(bits, lax.dynamic_slice(bits, starts[0], sizes), starts[1])
+    return convolution_cpu.floats(bits, x.dtype)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(3, 4, 5))

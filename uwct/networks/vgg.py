@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from uwct.networks.config import LEVELS, Blocks, check_level
-from uwct.networks.layers import Padding, Pooling, conv_layer, max_pool, upsample
+from uwct.networks.layers import Extent, Padding, Pooling, conv_layer, max_pool, upsample
 
 
 def encoder_layers(blocks: Blocks, level: int) -> Iterator[tuple[int, int, int, int]]:
@@ -44,13 +44,14 @@ class Conv3x3(nn.Module):
     relu: bool = True
 
     @nn.compact
-    def __call__(self, x: Array, padding: Padding = "reflect", upsampled: bool = False) -> Array:
+    def __call__(self, x: Array, padding: Padding = "reflect", upsampled: bool = False, extent: Extent = None) -> Array:
         if self.is_initializing():
             kernel = self.param("kernel", self.kernel_init, (3, 3, x.shape[-1], self.features))
             bias = self.param("bias", nn.initializers.zeros, (self.features,))
         else:  # param would trace the initialisers once more, which takes longer than a small picture's layer
             kernel, bias = self.get_variable("params", "kernel"), self.get_variable("params", "bias")
-        return conv_layer(x, kernel, bias, relu=self.relu, upsampled=upsampled, padding=padding, dtype=self.dtype)
+        how: Any = {"padding": padding, "dtype": self.dtype, "extent": extent}
+        return conv_layer(x, kernel, bias, relu=self.relu, upsampled=upsampled, **how)
 
 
 class Encoder(nn.Module):
@@ -61,14 +62,20 @@ class Encoder(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Array, level: int = LEVELS[-1], padding: Padding = "reflect", pooling: Pooling = "floor"
+        self,
+        x: Array,
+        level: int = LEVELS[-1],
+        padding: Padding = "reflect",
+        pooling: Pooling = "floor",
+        extent: Extent = None,
     ) -> tuple[Array, ...]:
         check_level(level)
         taps = []
         for block, index, _, width in encoder_layers(self.blocks, level):
             if index == 1 and block > 1:
                 x = max_pool(x, pooling)
-            x = Conv3x3(width, self.dtype, name=f"conv{block}_{index}")(x, padding)
+                extent = extent and (extent[0] // 2, extent[1] // 2)
+            x = Conv3x3(width, self.dtype, name=f"conv{block}_{index}")(x, padding, extent=extent)
             if index == 1:
                 taps.append(x)
         return tuple(taps)
@@ -89,7 +96,7 @@ class Decoder(nn.Module):
     final_relu: bool = False
 
     @nn.compact
-    def __call__(self, x: Array, padding: Padding = "reflect", stop: str = "") -> Array:
+    def __call__(self, x: Array, padding: Padding = "reflect", stop: str = "", extent: Extent = None) -> Array:
         check_level(self.level)
         upsampled = False  # whether x is to be up-sampled, which the next layer does
         for block, index, _, features in decoder_layers(self.blocks, self.level, self.width):
@@ -98,6 +105,7 @@ class Decoder(nn.Module):
             last = (block, index) == (1, 1)
             init = nn.initializers.zeros if last else nn.initializers.he_normal()
             layer = Conv3x3(features, self.dtype, init, not last or self.final_relu, name=f"conv{block}_{index}")
-            x = layer(x, padding, upsampled)
+            x = layer(x, padding, upsampled, extent)
+            extent = extent and (extent[0] * (1 + upsampled), extent[1] * (1 + upsampled))
             upsampled = index == 1 and block > 1
         return upsample(x) if upsampled else x

@@ -15,7 +15,7 @@ import numpy as np
 from flax import struct
 from jax import Array
 
-from uwct.networks.layers import Padding, Pooling
+from uwct.networks.layers import Extent, Padding, Pooling
 from uwct.networks.model import Model
 from uwct.pipeline.padding import pool
 from uwct.pipeline.parts import Part
@@ -106,20 +106,29 @@ def apply(
     shares: Sequence[Array | None],
     level: int,
     padding: Padding = "reflect",
+    extent: Extent = None,
 ) -> Array:
-    """Features through their parts' maps, and decoded: pictures `[..., H, W, 3]`, float32."""
+    """Features, of an extent, through their parts' maps, and decoded: pictures `[..., H, W, 3]`, float32."""
     (only, *more), (share, *_) = maps, shares
     if not more and share is None and isinstance(only, Affine):
-        return decode_mapped(model, only, features, level, padding).astype(jnp.float32)
+        return decode_mapped(model, only, features, level, padding, extent).astype(jnp.float32)
     mixed = jnp.zeros(features.shape, jnp.float32)
     for each, share in zip(maps, shares, strict=True):
         mapped = features if each is None else each.apply(features) if isinstance(each, Affine) else each(features)
         pooled = pool(share, level)
         mixed += mapped if pooled is None else pooled[..., None] * mapped
-    return model.decode(mixed.astype(features.dtype), level, padding=padding).astype(jnp.float32)
+    picture = model.decode(mixed.astype(features.dtype), level, padding=padding, extent=extent)
+    return picture.astype(jnp.float32)
 
 
-def decode_mapped(model: Model, affine: Affine, features: Array, level: int, padding: Padding = "reflect") -> Array:
+def decode_mapped(
+    model: Model,
+    affine: Affine,
+    features: Array,
+    level: int,
+    padding: Padding = "reflect",
+    extent: Extent = None,
+) -> Array:
     """Decodes mapped features; the map is part of the first convolution where that is exact and saves work.
 
     At level 1, whose decoder is one convolution to three channels, that saves more than 16 bits do.
@@ -130,11 +139,11 @@ def decode_mapped(model: Model, affine: Affine, features: Array, level: int, pad
     pixels, outputs = features.shape[-3] * features.shape[-2], layer["bias"].shape[0]
     exactly = affine.matrix.dtype == "float32" and (model.dtype == "float32" or level == 1)
     if not exactly or features.ndim > 3 or pixels < 9 * outputs:
-        return model.decode(affine.apply(features), level, padding=padding)
+        return model.decode(affine.apply(features), level, padding=padding, extent=extent)
     kernel, bias = fold(layer["kernel"], layer["bias"], affine)
     folded = {**model.params[decoder], first: {"kernel": kernel, "bias": bias}}
     in_float32 = model.replace(params={**model.params, decoder: folded}, dtype="float32")
-    return in_float32.decode(features, level, padding=padding)
+    return in_float32.decode(features, level, padding=padding, extent=extent)
 
 
 def finite(tree: Any) -> Array:

@@ -3,9 +3,10 @@
 import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from safetensors import SafetensorError
 
@@ -61,11 +62,12 @@ def style_of_picture(
     With `vgg` it can be refined towards. `weights[H, W]` say how far pixels count beside that, and `colors` are those
     of a photo that it takes on first. Raises ValueError, with the name, for a picture of which nothing is seen.
     """
-    rgb, where = jnp.asarray(picture.rgb), None if picture.alpha is None else jnp.asarray(picture.alpha)
+    rgb: Any = picture.rgb  # of NumPy, so that it is encoded in its bucket
+    where: Any = picture.alpha
     if where is not None and not where.any():
         raise ValueError(f"{name} is transparent everywhere, so shows no style")
     if colors is not None:
-        rgb = match_colors(rgb, colors, where)
+        rgb = np.asarray(match_colors(rgb, colors, where))
     if weights is not None:
         where = weights if where is None else weights * where
     style = encode_style(model, rgb, where, levels=levels)

@@ -12,7 +12,7 @@ from jax import Array, lax
 from uwct.networks.layers import Pooling
 from uwct.networks.model import Model
 from uwct.pipeline.manner import Manner, mix_manners
-from uwct.pipeline.padding import pad_to_stride, pool
+from uwct.pipeline.padding import in_bucket, pad_to_stride, pool, reflected, spread, within
 from uwct.transforms.affine import mix
 from uwct.transforms.matching import color
 from uwct.transforms.programs import quick_jit
@@ -51,19 +51,23 @@ def encode_style(
     check_picture(picture)
     if jnp.ndim(picture) != 3:
         raise ValueError(f"a style is one picture [H, W, 3], not an array of shape {jnp.shape(picture)}")
+    shape = jnp.shape(picture)[:2]
+    if mask is not None and jnp.shape(mask) != shape:
+        raise ValueError(f"a mask must have the picture's shape {shape}, not {jnp.shape(mask)}")
     with computing_in(precision):
-        picture = jnp.asarray(picture, jnp.float32)
         if pooling:
-            features = model.encode_all(picture, pooling=pooling, levels=levels)
+            features = model.encode_all(jnp.asarray(picture, jnp.float32), pooling=pooling, levels=levels)
             return Style({level: moments_of(x, None, level, precision) for level, x in features.items()})
-        padded, weights = pad_to_stride(picture)
-        if mask is not None:
-            shape = picture.shape[:2]
-            if jnp.shape(mask) != shape:
-                raise ValueError(f"a mask must have the picture's shape {shape}, not {jnp.shape(mask)}")
-            border = [(0, padded.shape[axis] - shape[axis]) for axis in (0, 1)]
-            weights = jnp.pad(jnp.asarray(mask, jnp.float32), border)
-        features = model.encode_all(padded, levels=levels)
+        weights: Array | None
+        if extent := in_bucket(picture):
+            padded, weights = reflected(jax.device_put(spread(picture, extent, -3)), extent)
+            weights = weights if mask is None else jnp.asarray(spread(mask, extent, -2))
+        else:
+            padded, weights = pad_to_stride(jnp.asarray(picture, jnp.float32))
+            if mask is not None:
+                border = [(0, padded.shape[axis] - shape[axis]) for axis in (0, 1)]
+                weights = jnp.pad(jnp.asarray(mask, jnp.float32), border)
+        features = model.encode_all(padded, levels=levels, extent=within(extent, 1))
         return Style({level: moments_of(x, weights, level, precision) for level, x in features.items()})
 
 

@@ -7,15 +7,18 @@ pure in `model.params` and work under `jit`, `vmap` and `grad`; what is compiled
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import Any
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from uwct.networks.config import stride
 from uwct.networks.layers import Padding
 from uwct.networks.model import Model
 from uwct.pipeline.level import COARSE_TO_FINE, Health, Map, Settings, apply, check_health, cropped, gather, maps_of
-from uwct.pipeline.padding import pad_to_stride
+from uwct.pipeline.padding import in_bucket, pad_to_stride, reflected, spread, within
 from uwct.pipeline.parts import Parts, Strength, Wanted, Weights, kept, resolve, shares_of
 from uwct.pipeline.styles import Precision, check_picture, computing_in
 from uwct.pipeline.swap import swapped
@@ -65,46 +68,78 @@ def stylize(
     check_picture(content)
     parts = resolve(model, style, levels, alpha, weights, patches=patches, precision=precision)
     settings = Settings(tuple(levels), shrinkage, transform, precision, padding)
-    content = jnp.asarray(content, jnp.float32)
+    content = content if isinstance(content, np.ndarray) else jnp.asarray(content, jnp.float32)
     return finished(painted(model, content, parts, settings), content, parts)
 
 
 def painted(model: Model, content: Array, parts: Parts, settings: Settings) -> Array:
     """The picture after the last of `stages`; raises FloatingPointError for a level that is not finite."""
     picture, seen = content, []
-    for level, output, health in stages(model, content, parts, settings):
+    for level, output, health in _stages(model, content, parts, settings):
         picture = output
         seen.append((level, health))
     for level, health in seen:  # all at the end, so that the device never waits for the host
         check_health(level, health)
-    return picture
+    return _within(picture, content)
 
 
 def stages(model: Model, content: Array, parts: Parts, settings: Settings) -> Iterator[tuple[int, Array, Health]]:
-    """After each level: (level, picture, its health), parts that keep their pixels decoded along (see `finished`)."""
+    """After each level: (level, picture, its health), parts that keep their pixels decoded along (see `finished`).
+
+    A picture in a NumPy array goes through programs of its bucket (see padding.py).
+    """
+    for level, picture, health in _stages(model, content, parts, settings):
+        yield level, _within(picture, content), health
+
+
+def _within(picture: Array, content: Array) -> Array:
+    """What lies within the content's height and width; cut out and put back without a program, which has a shape."""
+    height, width = content.shape[-3:-1]
+    if picture.shape[-3:-1] == (height, width):
+        return picture
+    return jax.device_put(np.asarray(picture)[..., :height, :width, :])
+
+
+def _stages(model: Model, content: Array, parts: Parts, settings: Settings) -> Iterator[tuple[int, Array, Health]]:
+    """`stages`, of which the pictures may be in their bucket."""
     for mask in parts.masks:
         if jnp.shape(mask) != content.shape[-3:-1]:
             raise ValueError(f"a mask must have the content's shape {content.shape[-3:-1]}, not {jnp.shape(mask)}")
-    picture = content
+    as_it_is = settings.padding != "reflect" or settings.pooling or any(part.pattern is not None for part in parts.all)
+    picture, extent = content, None if as_it_is else in_bucket(content)
+    if extent:
+        picture = jax.device_put(spread(content, extent, -3))
+        visible = None if parts.visible is None else spread(parts.visible, extent, -2)
+        parts = parts.replace(masks=[spread(mask, extent, -2) for mask in parts.masks], visible=visible)
     for number, level in enumerate(settings.levels):
         with computing_in(settings.precision):
-            picture, health = _level(model, picture, parts, number, settings)
+            picture, health = _level(model, picture, parts, number, settings, extent)
         yield level, picture, health
 
 
-def _level(model: Model, picture: Array, parts: Parts, number: int, settings: Settings) -> tuple[Array, Health]:
+def _level(
+    model: Model, picture: Array, parts: Parts, number: int, settings: Settings, extent: tuple[int, int] | None
+) -> tuple[Array, Health]:
     level, padding, (height, width) = settings.levels[number], settings.padding, picture.shape[-3:-1]
-    padded, pixels, masks = picture, None, parts.masks
     if padding == "wrap" and (height % stride(level) or width % stride(level)):
         raise ValueError(f"without seams at level {level}, sides must be multiples of {stride(level)} pixels")
-    if padding == "reflect" and not settings.pooling:
-        padded, pixels = pad_to_stride(picture)
-        masks = [pad_to_stride(jnp.asarray(mask)[..., None])[0][..., 0] for mask in masks]
+
+    def pad(picture: Any) -> tuple[Array, Array | None]:
+        if extent:
+            return reflected(picture, extent)
+        return (picture, None) if padding == "wrap" or settings.pooling else pad_to_stride(picture)
+
+    def pad_weights(weights: Any) -> Array:
+        return pad(jnp.asarray(weights)[..., None])[0][..., 0]
+
+    padded, pixels = pad(picture)
     if parts.visible is not None:
-        visible = jnp.broadcast_to(jnp.asarray(parts.visible), picture.shape[:-1])
-        pixels = visible if pixels is None else pixels * pad_to_stride(visible[..., None])[0][..., 0]
-    features = model.encode(padded, level, padding=padding, pooling=settings.pooling or "floor")[-1]
-    shares = shares_of(masks)
+        visible = pad_weights(jnp.broadcast_to(jnp.asarray(parts.visible), picture.shape[:-1]))
+        pixels = visible if pixels is None else pixels * visible
+    features = model.encode(
+        padded, level, padding=padding, pooling=settings.pooling or "floor", extent=within(extent, 1)
+    )[-1]
+    shares = shares_of([pad_weights(mask) for mask in parts.masks])
     gathered = gather(features, shares, pixels, level, settings.precision)
     affines, health = maps_of(gathered, parts.all, number, settings)
     maps: list[Map] = [*affines]
@@ -113,7 +148,7 @@ def _level(model: Model, picture: Array, parts: Parts, number: int, settings: Se
             affine if part.pattern is None else partial(swapped, model, part, content, settings)
             for affine, part, content in zip(affines, parts.all, gathered, strict=True)
         ]
-    output = apply(model, features, maps, shares, level, padding)
+    output = apply(model, features, maps, shares, level, padding, within(extent, level))
     if settings.pooling:
         height, width = output.shape[-3:-1]
     output, healthy = cropped(output, height, width)

@@ -19,6 +19,12 @@ KNOWN = jaxlib.version.__version_info__ < (0, 13)
 with ThreadPoolExecutor(1) as thread:
     NO_TRACE = thread.submit(get_opaque_trace_state).result()
 
+
+def tracing() -> bool:
+    """Whether a program, a derivative or a `vmap` is being traced."""
+    return bool(get_opaque_trace_state() != NO_TRACE)
+
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -36,7 +42,7 @@ def quick_jit(
 
         @wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
-            alone = KNOWN and get_opaque_trace_state() == NO_TRACE and jax.default_backend() == "cpu"
+            alone = KNOWN and not tracing() and jax.default_backend() == "cpu"
             return (quick if alone and small(*args, **kwargs) else plain)(*args, **kwargs)
 
         return cast(Function, call)

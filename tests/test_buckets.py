@@ -1,0 +1,108 @@
+"""Pictures of NumPy, in buckets of few sizes, become what they become as they are, and share their programs."""
+
+import logging
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import picture
+
+import uwct
+from uwct.networks.layers import conv3x3, conv_layer
+from uwct.pipeline.padding import bucket, in_bucket
+
+SIZES = [(1, 1), (1, 70), (16, 17), (33, 40), (48, 63), (65, 20), (64, 50)]
+# Rounding, of pictures up to 3 (random weights): convolutions add up in another order where rows are longer.
+CLOSE = {"rtol": 0, "atol": 1e-4}
+
+
+@pytest.fixture(scope="module")
+def style(tiny_model):
+    return uwct.encode_style(tiny_model, jnp.asarray(picture(40, 30, 9)))
+
+
+@pytest.mark.parametrize("side", range(1, 5000, 7))
+def test_a_bucket_holds_its_sides_and_is_little_longer(side):
+    length = bucket(side)
+    assert side <= length < side + max(64, side / 8)
+    assert length % 64 == 0
+    assert bucket(length) == length
+
+
+def test_buckets_are_few():
+    assert len({bucket(side) for side in range(1, 8193)}) == 16 + 3 * 8
+
+
+@pytest.mark.parametrize("upsampled", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("extent", [(1, 1), (1, 6), (4, 3), (5, 8), (7, 8)])
+def test_a_layer_reflects_at_the_extent(rng, extent, dtype, upsampled):
+    height, width = extent
+    x = jnp.asarray(rng.normal(size=(7, 8, 5)), dtype)
+    kernel, bias = jnp.asarray(rng.normal(size=(3, 3, 5, 6)), dtype), jnp.asarray(rng.normal(size=6), "float32")
+    found = conv_layer(x, kernel, bias, relu=True, upsampled=upsampled, extent=extent)
+    alone = x[:height, :width].repeat(1 + upsampled, 0).repeat(1 + upsampled, 1)
+    expected = jnp.maximum(conv3x3(*(each.astype("float32") for each in (alone, kernel, bias))), 0)
+    inside = found[: expected.shape[0], : expected.shape[1]].astype("float32")
+    np.testing.assert_allclose(inside, expected, rtol=0, atol=0.15 if dtype == "bfloat16" else 2e-5)
+
+
+@pytest.mark.parametrize("extent", [(3, 5), (6, 8)])
+def test_an_extent_may_be_traced(rng, extent):
+    x, kernel = jnp.asarray(rng.normal(size=(6, 8, 5))), jnp.asarray(rng.normal(size=(3, 3, 5, 6)))
+
+    def layer(extent):
+        return conv_layer(x, kernel, jnp.zeros(6), relu=False, extent=extent)
+
+    np.testing.assert_array_equal(jax.jit(layer)(extent), layer(extent))
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_pictures_and_styles_are_what_they_are_without(tiny_model, style, size):
+    photo = picture(*size, 3)
+    assert (in_bucket(photo) is None) == (size == (64, 64))
+    found, expected = (uwct.encode_style(tiny_model, each) for each in (photo, jnp.asarray(photo)))
+    for level, of in expected.moments.items():
+        np.testing.assert_allclose(found.moments[level].mean, of.mean, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(found.moments[level].cov, of.cov, rtol=1e-3, atol=1e-4)
+    painted = [
+        uwct.stylize(tiny_model, each, style, (4, 2, 1), 0.6, shrinkage=0.3) for each in (photo, jnp.asarray(photo))
+    ]
+    np.testing.assert_allclose(*painted, **CLOSE)
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_masks_transparency_and_batches_too(tiny_model, style, precision):
+    photo, mask, visible = picture(37, 50, 3), picture(37, 50, 4)[..., 0], picture(37, 50, 5)[..., 1]
+    other = uwct.encode_style(tiny_model, picture(30, 30, 6))
+    regions = [uwct.Region(mask, style), uwct.Region(None, [style, other], [0.3, 0.7])]
+    how = {"levels": (3, 1), "alpha": (0.5, 0.8), "shrinkage": 0.1, "precision": precision}
+    for content in (photo, np.stack([photo, photo[::-1]])):
+        painted = [uwct.stylize(tiny_model, each, regions, **how) for each in (content, jnp.asarray(content))]
+        assert painted[0].shape == content.shape
+        np.testing.assert_allclose(*painted, **CLOSE)
+    styles = [uwct.encode_style(tiny_model, each, visible) for each in (photo, jnp.asarray(photo))]
+    np.testing.assert_allclose(*(each.moments[3].mean for each in styles), rtol=1e-4, atol=1e-5)
+
+
+def test_sizes_of_one_bucket_share_all_programs(tiny_model, style, caplog):
+    def paint(height, width):
+        photo = picture(height, width, 2)
+        mixed = uwct.encode_style(tiny_model, photo)
+        return uwct.stylize(tiny_model, photo, [style, mixed], (4, 3, 2, 1), 0.6)
+
+    paint(70, 90)
+    with jax.log_compiles(), caplog.at_level(logging.WARNING):
+        paint(110, 67)
+        assert not [record.getMessage() for record in caplog.records if "Compiling" in record.getMessage()]
+        paint(110, 130)  # of another bucket
+        assert [record for record in caplog.records if "Compiling" in record.getMessage()]
+
+
+def test_within_programs_a_picture_is_as_it_is(tiny_model, style):
+    photo = picture(20, 30, 3)
+    found = jax.jit(lambda style: uwct.stylize(tiny_model, photo, style, (3, 1), 0.6))(style)
+    np.testing.assert_allclose(found, uwct.stylize(tiny_model, jnp.asarray(photo), style, (3, 1), 0.6), **CLOSE)
+    gradient = jax.grad(lambda alpha: uwct.stylize(tiny_model, photo, style, (3, 1), alpha).sum())(0.6)
+    assert np.isfinite(gradient)
