@@ -3,9 +3,9 @@
     python benchmarks/long_run.py --pictures 1000
 
 What the command does with a folder, without the files: photographs of as many shapes as asked for, in random order,
-each in one of two styles. Programs are compiled once a layer and shape, padded to multiples of 16. Prints how much
-memory the process has after a tenth of the pictures and at the end, and how many programs were compiled for how many
-shapes; writes the course of both.
+each in one of two styles. Programs are compiled for buckets, of which there are few (see uwct/pipeline/padding.py).
+Prints how much memory the process has after a tenth of the pictures and at the end, and how many programs were compiled
+for how many shapes; writes the course of both.
 """
 
 import dataclasses
@@ -22,9 +22,8 @@ import tyro
 
 import uwct
 from uwct.cli.dtypes import dtype_for
-from uwct.networks.layers import conv_layer
 from uwct.pictures import images
-from uwct.pipeline.padding import STRIDE
+from uwct.pipeline.padding import bucket
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,16 +56,18 @@ def main() -> None:
     styles = [uwct.encode_style(model, jnp.asarray(images.resize(images.read(p), (96, 96)).rgb)) for p in paintings]
     least = max(1, arguments.size // 2)
     shapes = [(int(h), int(w)) for h, w in r.integers(least, arguments.size + 1, (arguments.shapes, 2))]
-    layer: Any = conv_layer
-    process, course, compiled = psutil.Process(), [], layer._cache_size()
+    process, course, compiled = psutil.Process(), [], []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, *_, **__: compiled.append(event) if event.endswith("backend_compile_duration") else None
+    )
     for number in range(arguments.pictures):
         shape = shapes[int(r.integers(len(shapes)))]
-        photo = images.resize(photos[number % len(photos)], shape).rgb
-        result = uwct.stylize(model, jnp.asarray(photo), styles[number % 2], arguments.levels, 0.6)
+        photo: Any = images.resize(photos[number % len(photos)], shape).rgb
+        result = uwct.stylize(model, photo, styles[number % 2], arguments.levels, 0.6)
         if result.shape != photo.shape or not np.isfinite(result).all():
             raise ValueError(f"picture {number} is not a finite picture of the content's shape")
         gc.collect(0)
-        course.append((process.memory_info().rss / 2**20, layer._cache_size() - compiled))
+        course.append((process.memory_info().rss / 2**20, len(compiled)))
     report(arguments, shapes, course)
 
 
@@ -74,13 +75,13 @@ def report(arguments: Arguments, shapes: list[tuple[int, int]], course: list[tup
     """Prints the table, and writes the figures and the plot."""
     memory, programs = zip(*course, strict=True)
     tenth = max(1, len(course) // 10)
-    padded = {tuple(side + -side % STRIDE for side in shape) for shape in shapes}
+    buckets = {tuple(map(bucket, shape)) for shape in shapes}
     row: dict[str, Any] = {
         "pictures": len(course),
         "shapes": len(set(shapes)),
-        "padded shapes": len(padded),
-        "programs of layers after a tenth": programs[tenth - 1],
-        "programs of layers": programs[-1],
+        "buckets": len(buckets),
+        "programs after a tenth": programs[tenth - 1],
+        "programs": programs[-1],
         "MiB after a tenth": round(memory[tenth - 1]),
         "MiB at the end": round(memory[-1]),
         "MiB at most": round(max(memory)),
@@ -101,7 +102,7 @@ def plot(memory: tuple[float, ...], programs: tuple[int, ...], path: Path) -> No
     axes.set(xlabel="pictures", ylabel="resident memory in MiB", ylim=(0, None))
     other = axes.twinx()
     other.plot(programs, color="C1", linestyle="--")
-    other.set(ylabel="programs of layers (dashed)", ylim=(0, None))
+    other.set(ylabel="programs (dashed)", ylim=(0, None))
     figure.savefig(path, dpi=110)
 
 

@@ -10,9 +10,12 @@ from conftest import picture
 
 import uwct
 from uwct.networks.layers import conv3x3, conv_layer
-from uwct.pipeline.padding import bucket, in_bucket
+from uwct.pipeline import whole
+from uwct.pipeline.level import Settings
+from uwct.pipeline.padding import bucket, bucket_extent
+from uwct.pipeline.parts import resolve
 
-SIZES = [(1, 1), (1, 70), (16, 17), (33, 40), (48, 63), (65, 20), (64, 50)]
+SIZES = [(1, 1), (1, 70), (16, 17), (33, 40), (48, 63), (65, 20), (64, 50), (64, 64)]
 # Rounding, of pictures up to 3 (random weights): convolutions add up in another order where rows are longer.
 CLOSE = {"rtol": 0, "atol": 1e-4}
 
@@ -61,7 +64,7 @@ def test_an_extent_may_be_traced(rng, extent):
 @pytest.mark.parametrize("size", SIZES)
 def test_pictures_and_styles_are_what_they_are_without(tiny_model, style, size):
     photo = picture(*size, 3)
-    assert (in_bucket(photo) is None) == (size == (64, 64))
+    assert (bucket_extent(photo) is None) == (size == (64, 64))
     found, expected = (uwct.encode_style(tiny_model, each) for each in (photo, jnp.asarray(photo)))
     for level, of in expected.moments.items():
         np.testing.assert_allclose(found.moments[level].mean, of.mean, rtol=1e-4, atol=1e-5)
@@ -73,17 +76,58 @@ def test_pictures_and_styles_are_what_they_are_without(tiny_model, style, size):
 
 
 @pytest.mark.parametrize("precision", ["float32", "float64"])
-def test_masks_transparency_and_batches_too(tiny_model, style, precision):
-    photo, mask, visible = picture(37, 50, 3), picture(37, 50, 4)[..., 0], picture(37, 50, 5)[..., 1]
+def test_masks_mixtures_and_batches_too(tiny_model, style, precision):
+    photo, mask = picture(37, 50, 3), picture(37, 50, 4)[..., 0]
     other = uwct.encode_style(tiny_model, picture(30, 30, 6))
-    regions = [uwct.Region(mask, style), uwct.Region(None, [style, other], [0.3, 0.7])]
-    how = {"levels": (3, 1), "alpha": (0.5, 0.8), "shrinkage": 0.1, "precision": precision}
-    for content in (photo, np.stack([photo, photo[::-1]])):
+    regions = [uwct.Region(mask, style), uwct.Region(mask[::-1]), uwct.Region(None, [style, other], [0.3, 0.7])]
+    how = {"levels": (5, 3, 1), "alpha": (0.2, 0.5, 0.8), "shrinkage": 0.1, "precision": precision}
+    for content in (photo, np.float64(photo), np.stack([photo, photo[::-1]])):
         painted = [uwct.stylize(tiny_model, each, regions, **how) for each in (content, jnp.asarray(content))]
         assert painted[0].shape == content.shape
+        assert painted[0].dtype == "float32"
         np.testing.assert_allclose(*painted, **CLOSE)
-    styles = [uwct.encode_style(tiny_model, each, visible) for each in (photo, jnp.asarray(photo))]
+
+
+def test_transparency_too(tiny_model, style):
+    photo, visible = picture(37, 50, 3), picture(37, 50, 5)[..., 1]
+    parts = resolve(tiny_model, style, (3, 1), 0.8).replace(visible=visible)
+    painted, levels = [], []
+    for content in (photo, jnp.asarray(photo)):
+        painted.append(whole.painted(tiny_model, content, parts, Settings((3, 1))))
+        levels.append([picture for _, picture, _ in whole.stages(tiny_model, content, parts, Settings((3, 1)))])
+    np.testing.assert_allclose(*painted, **CLOSE)
+    np.testing.assert_allclose(*levels, **CLOSE)
+    np.testing.assert_array_equal(levels[0][-1], painted[0])
+    styles = [uwct.encode_style(tiny_model, content, visible) for content in (photo, jnp.asarray(photo))]
     np.testing.assert_allclose(*(each.moments[3].mean for each in styles), rtol=1e-4, atol=1e-5)
+
+
+def test_in_16_bits_too(tiny_model, style):
+    half, photo = tiny_model.replace(dtype="bfloat16"), picture(37, 50, 3)
+    painted = [uwct.stylize(half, each, style, (3, 1), 0.6, shrinkage=0.3) for each in (photo, jnp.asarray(photo))]
+    assert np.abs(painted[0] - painted[1]).mean() < 0.02 * np.std(painted[1])
+
+
+def test_what_needs_the_picture_as_it_is_gets_it(tiny_model):
+    photo, painting = picture(36, 48, 3), picture(40, 40, 4)
+    for how in ({"patches": True}, {"padding": "wrap"}):
+        painted = [uwct.stylize(tiny_model, each, painting, (3, 1), 0.6, **how) for each in (photo, jnp.asarray(photo))]
+        np.testing.assert_array_equal(*painted)
+    with pytest.raises(ValueError, match='only padding "reflect" has an extent'):
+        conv_layer(jnp.ones((4, 4, 1)), jnp.ones((3, 3, 1, 1)), jnp.ones(1), relu=True, padding="wrap", extent=(2, 2))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_derivatives_go_through_an_extent(rng, dtype):
+    x, kernel = jnp.asarray(rng.normal(size=(6, 8, 5)), dtype), jnp.asarray(rng.normal(size=(3, 3, 5, 6)), dtype)
+
+    def loss(x, extent):
+        y = conv_layer(x, kernel, jnp.zeros(6), relu=False, extent=extent)
+        return jnp.square(y[:4, :5].astype("float32")).sum()
+
+    found = jax.grad(loss)(x, (4, 5))[:4, :5].astype("float32")
+    alone = jax.grad(loss)(x[:4, :5], None).astype("float32")
+    np.testing.assert_allclose(found, alone, rtol=0, atol=(0.02 if dtype == "bfloat16" else 1e-5) * np.abs(alone).max())
 
 
 def test_sizes_of_one_bucket_share_all_programs(tiny_model, style, caplog):

@@ -9,16 +9,19 @@ import pytest
 from uwct.cli import cache
 
 
-def test_programs_are_forgotten_when_pictures_of_too_many_sizes_have_come_by(monkeypatch):
+def test_programs_are_forgotten_when_they_are_too_many(monkeypatch):
     forgotten = []
-    monkeypatch.setattr(cache, "_shapes", set())
+    monkeypatch.setattr(cache, "_in_memory", 0)
+    monkeypatch.setattr(cache, "MOST_PROGRAMS", 3)
     monkeypatch.setattr(jax, "clear_caches", lambda: forgotten.append("in memory"))
     monkeypatch.setattr(cache, "trim", lambda: forgotten.append("on disk"))
-    for width in [*range(cache.MOST_SHAPES), 3]:
-        cache.make_room((1, width))
-    assert not forgotten
-    cache.make_room((2, 2))
-    cache.make_room((2, 2))
+    cache.count_programs()
+    for number in range(4):
+        cache.make_room()
+        assert not forgotten
+        jax.jit(lambda x, number=number: x + number)(1.0).block_until_ready()  # may lie on the disk already
+    cache.make_room()
+    cache.make_room()
     assert forgotten == ["in memory", "on disk"]
 
 

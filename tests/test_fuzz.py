@@ -291,7 +291,7 @@ def without_networks(folder, tiny_model, monkeypatch):
     for module, name in ((walker, "painted"), (compat, "stylize"), (grid, "stylize")):
         monkeypatch.setattr(module, name, same)
     monkeypatch.setattr(windows, "stages", lambda model, content, parts, settings, **how: [(1, content)])
-    monkeypatch.setattr(style_pool, "encode_style", lambda *rest: found)
+    monkeypatch.setattr(style_pool, "encode_style", lambda *rest, **how: found)
     monkeypatch.setattr(texture, "synthesize", lambda model, styles, shape, *rest, **how: np.zeros((*shape, 3)))
     monkeypatch.setattr(stylizer, "as_drawn_on_canvas", lambda model, canvas, *rest: canvas)
     monkeypatch.setattr(evaluate, "evaluate", lambda arguments: arguments.look.resolve() and [])

@@ -42,6 +42,16 @@ def test_each_platform_gets_its_form(mapped):
     texts = {name: traced.lower(lowering_platforms=(name,)).as_text() for name in ("cpu", "cuda", "tpu")}
     found = {name: "reduce_window" in text for name, text in texts.items()}
     assert found == {"cpu": False, "cuda": True, "tpu": True}
+    every = jax.export.export(jax.jit(mapped), platforms=("cpu", "cuda", "tpu"))(X)
+    np.testing.assert_array_equal(every.call(X)["sum"], [36, 225])
+
+
+def test_a_second_call_compiles_nothing(caplog):
+    mapped = jax.vmap(either)
+    mapped(X)
+    with jax.log_compiles(), caplog.at_level("WARNING"):
+        jax.vmap(either)(X + 1)
+    assert not [record for record in caplog.records if "by_platform" in record.getMessage()]
 
 
 def test_without_jit_it_is_the_same():

@@ -50,6 +50,22 @@ def test_a_mask_takes_part_of_the_painting(tiny_model):
         encode_style(tiny_model, wide, mask[1:])
 
 
+def test_a_style_of_some_levels_paints_with_these_alone(tiny_model, tmp_path):
+    photo, painting = jnp.asarray(picture(20, 24, 1)), jnp.asarray(picture(24, 20, 2))
+    every, some = encode_style(tiny_model, painting), encode_style(tiny_model, painting, levels=(3, 1))
+    assert sorted(some.moments) == [1, 3]
+    painted = [stylize(tiny_model, photo, style, (3, 1), 0.6) for style in (every, some)]
+    np.testing.assert_allclose(*painted, atol=1e-5)
+    assert sorted(mix_styles([every, some]).moments) == [1, 3]
+    with pytest.raises(ValueError, match=r"a style was encoded without level 2 \(it has: \[1, 3\]\)"):
+        stylize(tiny_model, photo, some, (2, 1), 0.6)
+    with pytest.raises(ValueError, match="the style was encoded without level 2; it is not saved"):
+        save_style(some, tmp_path / "some.safetensors", tiny_model)
+    for levels, fault in (((), "at least one level"), ((6,), "no encoder for level 6")):
+        with pytest.raises(ValueError, match=fault):
+            encode_style(tiny_model, painting, levels=levels)
+
+
 def test_a_style_survives_its_file_and_needs_no_picture(saved, tiny_model):
     style, path = saved
     found = load_style(path, tiny_model)

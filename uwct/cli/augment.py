@@ -233,7 +233,7 @@ class Reading:
             picture = images.decode(data, name)
         picture = images.resize(picture, images.fitted(picture.rgb.shape[:2], self.size))
         self._check(picture, name, config_of(self.model))
-        make_room((picture.rgb.shape[0], picture.rgb.shape[1]))
+        make_room()
         return picture
 
     def encode(self, path: Path, model: Model, long_side: int, *, vgg: Model | None = None) -> Style:

@@ -1,30 +1,43 @@
 """How commands start quickly and run for long: what they keep of compiled programs, and of Python's objects."""
 
 import atexit
+import functools
 import gc
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import jax
 import platformdirs
 
 # Each program keeps memory, and mappings of memory, of which Linux gives a process 65,530.
-MOST_SHAPES = 64
+MOST_PROGRAMS = 5000
 # Compiling takes a fifth less time when LLVM does not unroll loops; what is compiled is no slower.
 QUICKER = "--xla_backend_extra_options=xla_cpu_disable_loop_unrolling"
-# Of compiled programs on disk: a size of picture adds some 40 files of 10 kB, or a few hundred with --refine.
+# Of compiled programs on disk: a bucket of sizes adds some 40 files of 10 kB, a size a few hundred with --refine.
 MOST_BYTES = 256 * 2**20
-_shapes: set[tuple[int, int]] = set()
+_in_memory = 0
 
 
-def make_room(shape: tuple[int, int]) -> None:
-    """Forgets all compiled programs when pictures of too many shapes have come by; `shape` is that of the next one."""
-    if shape not in _shapes and len(_shapes) == MOST_SHAPES:
+@functools.cache
+def count_programs() -> None:
+    """From now on, programs are counted when they are compiled, or read from the disk."""
+
+    def count(event: str, *_: Any, **__: Any) -> None:
+        global _in_memory
+        _in_memory += event == "/jax/core/compile/backend_compile_duration"
+
+    jax.monitoring.register_event_duration_secs_listener(count)
+
+
+def make_room() -> None:
+    """Forgets all compiled programs where they are too many; to be called before a picture."""
+    global _in_memory
+    if _in_memory > MOST_PROGRAMS:
         jax.clear_caches()
         trim()
-        _shapes.clear()
-    _shapes.add(shape)
+        _in_memory = 0
 
 
 def folder() -> Path | None:
@@ -67,6 +80,7 @@ def start_quickly() -> None:
     if place := folder():
         jax.config.update("jax_compilation_cache_dir", str(place))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    count_programs()
     if not gc.get_freeze_count():
         gc.freeze()
         atexit.register(gc.freeze)

@@ -13,7 +13,6 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from uwct.cli.cache import make_room
 from uwct.cli.masks import read_mask
 from uwct.cli.regions import RegionFiles
 from uwct.cli.saving import Saving
@@ -80,10 +79,10 @@ class Whole:
         self.before, self.after, self.profile = before, picture.size, picture.icc_profile
 
     def mask(self, files: RegionFiles) -> Any:
-        return jnp.asarray(read_mask(files.mask, (self._photo.shape[0], self._photo.shape[1]), files.color))
+        return read_mask(files.mask, (self._photo.shape[0], self._photo.shape[1]), files.color)
 
     def visible(self) -> Any:
-        return None if self._resized.alpha is None else jnp.asarray(self._resized.alpha)
+        return self._resized.alpha
 
     def colors(self) -> Moments:
         return moments(self._photo, self.visible())
@@ -101,7 +100,6 @@ class Whole:
     def refine(
         self, picture: Any, parts: Parts, levels: Sequence[int], vgg: Model, steps: int, after: After | None = None
     ) -> tuple[Any, bool]:
-        make_room(self._photo.shape[:2])
         found, complete = watched(
             refine.refinements(vgg, picture, self._photo, parts, levels, steps), "refining", after
         )

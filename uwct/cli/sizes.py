@@ -11,7 +11,6 @@ from uwct.cli.memory import available
 from uwct.networks.config import ModelConfig, stride
 from uwct.pictures import images
 from uwct.pictures.animations import is_animation
-from uwct.pipeline.padding import bucket
 
 # What decoding needs at most, a pixel: Pillow's picture, turned upright, and two copies in float32.
 DECODING = 48
@@ -26,7 +25,7 @@ IN_MEMORY = 4_000_000
 
 
 def bytes_per_pixel(config: ModelConfig) -> int:
-    """What a whole picture needs, a pixel: by the first block's channels, as measured in float32, and some to spare."""
+    """What a whole picture needs, a pixel: by the first block's channels, in float32, and to spare for its bucket."""
     return 120 + 20 * max(config.blocks[0])
 
 
@@ -72,7 +71,7 @@ def sized(path: Path, option: str, long_side: int, config: ModelConfig) -> tuple
     picture = read(path)
     shape = images.fitted(picture.rgb.shape[:2], long_side)
     check_memory(str(path), option, *shape, config)
-    make_room((bucket(shape[0]), bucket(shape[1])))
+    make_room()
     tell_frames(path, picture.frames)
     return picture, images.resize(picture, shape)
 

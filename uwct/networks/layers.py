@@ -3,8 +3,8 @@
 Contract: features are `x[..., H, W, C]` with any leading axes (none, a batch, or more); every function keeps the
 dtype of `x`. Padding is `"reflect"` (the network's own) or `"wrap"` (for seamless textures).
 
-Layers are compiled one by one, so that levels, encoder and mirror share what they have in common: a new size of picture
-compiles in a third of the time that whole networks take. Within a `jit` of yours they become part of it.
+Layers are compiled one by one, so that levels, encoder and mirror share what they have in common: a new shape compiles in
+a third of the time that whole networks take. Within a `jit` of yours they become part of it.
 """
 
 from collections.abc import Callable
@@ -84,6 +84,8 @@ def conv_layer(
     It computes in `dtype`, by default that of `x`. On the CPU it is one pass over the pixels. Of an `extent` it is that
     of the rows and columns within; what comes of those beyond is of no use.
     """
+    if extent is not None and padding != "reflect":
+        raise ValueError(f'only padding "reflect" has an extent, not {padding!r}')
     lines = None if extent is None else _lines(x.shape, extent, 0 if upsampled else 1)
     how: Any = {"relu": relu, "upsampled": upsampled, "padding": padding, "dtype": dtype}
     return _layer(x, kernel, bias, lines, **how)
@@ -117,14 +119,24 @@ def _lines(shape: tuple[int, ...], extent: tuple[Any, Any], edge: int) -> Any:
     return pairs  # unsigned, so that XLA is not told what to do with negative ones
 
 
+@jax.custom_jvp
 def _with_copies(x: Array, lines: Any) -> Array:
     """The same with the lines of `_lines` copied."""
-    bits, zero = convolution_cpu.bits(x), np.uint32(0)
+    return convolution_cpu.floats(_copied(convolution_cpu.bits(x), lines), x.dtype)
+
+
+@_with_copies.defjvp
+def _with_copies_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
+    (x, lines), (dx, _) = primals, tangents
+    return _with_copies(x, lines), _copied(dx, lines)  # bits have no derivative
+
+
+def _copied(x: Array, lines: Any) -> Array:
     for axis, (source, target) in zip((x.ndim - 3, x.ndim - 2), lines, strict=True):
-        starts = [[index if i == axis else zero for i in range(x.ndim)] for index in (source, target)]
+        starts = [[index if i == axis else np.uint32(0) for i in range(x.ndim)] for index in (source, target)]
         sizes = [1 if i == axis else size for i, size in enumerate(x.shape)]
-        bits = lax.dynamic_update_slice(bits, lax.dynamic_slice(bits, starts[0], sizes), starts[1])
-    return convolution_cpu.floats(bits, x.dtype)
+        x = lax.dynamic_update_slice(x, lax.dynamic_slice(x, starts[0], sizes), starts[1])
+    return x
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(3, 4, 5))

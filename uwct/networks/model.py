@@ -81,8 +81,11 @@ class Model(struct.PyTreeNode):
         extent: Extent = None,
     ) -> dict[int, Array]:
         """Pictures `[..., H, W, 3]` -> {level: relu_level_1} of every level that has an encoder, or of those given."""
-        has = self.config.encoded_levels
-        levels = has if levels is None else [level for level in has if level in levels]
+        levels = self.config.encoded_levels if levels is None else sorted(set(levels))
+        if not levels:
+            raise ValueError("at least one level is needed")
+        for level in levels:
+            self.config.encoder(level)
         if self.config.encoders:
             return {level: self.encode(picture, level, pooling=pooling, extent=extent)[-1] for level in levels}
         taps = self.encode(picture, levels[-1], pooling=pooling, extent=extent)

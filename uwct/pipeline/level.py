@@ -153,7 +153,7 @@ def finite(tree: Any) -> Array:
 
 @quick_jit("height", "width")
 def cropped(picture: Array, height: int, width: int) -> tuple[Array, Array]:
-    """The part of `[..., H, W, 3]` that is no padding, and whether it is finite."""
+    """The upper left of `[..., H, W, 3]`, and whether it is finite."""
     picture = picture[..., :height, :width, :].astype(jnp.float32)
     return picture, finite(picture)
 

@@ -56,7 +56,7 @@ def bucket(side: int) -> int:
     return -(-side // unit) * unit
 
 
-def in_bucket(picture: Any) -> tuple[int, int] | None:
+def bucket_extent(picture: Any) -> tuple[int, int] | None:
     """(height, width) of a picture `[..., H, W, 3]` that is to lie in its bucket; None for one that is not.
 
     Those are pictures of NumPy, which lie on no device yet, outside of programs, unless they fill their bucket.
@@ -67,7 +67,7 @@ def in_bucket(picture: Any) -> tuple[int, int] | None:
     return height, width
 
 
-def spread(values: Any, extent: tuple[int, int], axis: int) -> np.ndarray:
+def laid_in_bucket(values: Any, extent: tuple[int, int], axis: int) -> np.ndarray:
     """Values of pixels in the upper left of their bucket, the rest 0; `axis` is that of rows, the next of columns."""
     array = np.asarray(values, np.float32)
     border = [(0, 0)] * array.ndim

@@ -116,7 +116,7 @@ def resolve(
 
     def part(region: Region) -> Part:
         none = isinstance(region.style, Sequence) and not region.style
-        styles = [] if none else encode_styles(model, region.style, precision=precision, pooling=pooling)
+        styles = [] if none else encode_styles(model, region.style, precision=precision, pooling=pooling, levels=levels)
         strength = alpha if region.alpha is None else region.alpha
         pattern = _pattern(region.style) if region.patches else None
         return Part(styles, *check_strengths(len(styles), region.weights, levels, strength), pattern)

@@ -240,7 +240,8 @@ def manner_of(part: Part, levels: Sequence[int], halvings: int) -> Manner | None
         raise ValueError(
             "refining needs styles with manners, which older style files lack: make them anew (uwct style save)"
         )
-    shares = part.weights / part.weights.sum(-1, keepdims=True)
+    given = jnp.asarray(part.weights)
+    shares = given / given.sum(-1, keepdims=True)
     weights = dict(zip(levels, shares, strict=True))
     known = [m.replace(features={level: m.features[level] for level in levels}) for m in known]
     return known[0] if len(known) == 1 else mix_manners(known, weights)

@@ -37,8 +37,10 @@ def encoder_hash(model: Model) -> str:
 def save_style(style: Style, path: str | os.PathLike[str], model: Model) -> None:
     """Writes a style that `model` encoded to a safetensors file, whole or not at all.
 
-    Raises ValueError when it is not finite.
+    Raises ValueError when it is not finite, or lacks a level.
     """
+    if missing := set(model.config.encoded_levels) - set(style.moments):
+        raise ValueError(f"the style was encoded without level {min(missing)}; it is not saved")
     tensors = {
         f"level{level}/{part}": np.array(getattr(found, part), np.float32, order="C")
         for level, found in style.moments.items()

@@ -1,4 +1,4 @@
-"""Styles: what is kept of a painting is its moments at every level, and nothing else."""
+"""Styles: what is kept of a painting is its moments at some levels or all, and nothing else."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -12,7 +12,7 @@ from jax import Array, lax
 from uwct.networks.layers import Pooling
 from uwct.networks.model import Model
 from uwct.pipeline.manner import Manner, mix_manners
-from uwct.pipeline.padding import in_bucket, pad_to_stride, pool, reflected, spread, within
+from uwct.pipeline.padding import bucket_extent, laid_in_bucket, pad_to_stride, pool, reflected, within
 from uwct.transforms.affine import mix
 from uwct.transforms.matching import color
 from uwct.transforms.programs import quick_jit
@@ -25,7 +25,7 @@ class Style(struct.PyTreeNode):
     """All that is kept of a style picture.
 
     Attributes:
-      moments: at every level, `{1: Moments, ..., 5: Moments}`.
+      moments: at every level that it was encoded at, `{1: Moments, ..., 5: Moments}`.
       manners: `{0: Manner, 1: Manner}`, what VGG-16 sees of the picture, halved so often; empty unless it is to be
         refined towards (see refine.py).
     """
@@ -45,7 +45,8 @@ def encode_style(
 ) -> Style:
     """The style of `picture[H, W, 3]`: the moments of relu1_1 to relu5_1, or of the `levels` given.
 
-    With a mask `[H, W]` in [0, 1], only where it is 1. `pooling` says what becomes of odd rows and columns, instead of
+    With a mask `[H, W]` in [0, 1], only where it is 1. A picture of NumPy goes through the programs of its bucket (see
+    padding.py), which few sizes share. `pooling` says what becomes of odd rows and columns, instead of
     padding them (see compat.py). Raises ValueError for a mask of another shape.
     """
     check_picture(picture)
@@ -59,9 +60,9 @@ def encode_style(
             features = model.encode_all(jnp.asarray(picture, jnp.float32), pooling=pooling, levels=levels)
             return Style({level: moments_of(x, None, level, precision) for level, x in features.items()})
         weights: Array | None
-        if extent := in_bucket(picture):
-            padded, weights = reflected(jax.device_put(spread(picture, extent, -3)), extent)
-            weights = weights if mask is None else jnp.asarray(spread(mask, extent, -2))
+        if extent := bucket_extent(picture):
+            padded, weights = reflected(jax.device_put(laid_in_bucket(picture, extent, -3)), extent)
+            weights = weights if mask is None else jnp.asarray(laid_in_bucket(mask, extent, -2))
         else:
             padded, weights = pad_to_stride(jnp.asarray(picture, jnp.float32))
             if mask is not None:
@@ -77,18 +78,27 @@ def encode_styles(
     *,
     precision: Precision = "float32",
     pooling: Pooling | None = None,
+    levels: Sequence[int] | None = None,
 ) -> list[Style]:
-    """One or several styles or style pictures as a list of styles; raises ValueError for none."""
+    """One or several styles or style pictures as a list of styles, which have the `levels` given.
+
+    Raises ValueError for none, or for a style that lacks one of them.
+    """
     given = style if isinstance(style, Sequence) else [style]
     if not given:
         raise ValueError("at least one style is needed")
-    how: dict[str, Any] = {"precision": precision, "pooling": pooling}
-    return [s if isinstance(s, Style) else encode_style(model, s, **how) for s in given]
+    how: dict[str, Any] = {"precision": precision, "pooling": pooling, "levels": levels}
+    styles = [s if isinstance(s, Style) else encode_style(model, s, **how) for s in given]
+    for style in styles:
+        if missing := set(levels or ()) - set(style.moments):
+            raise ValueError(f"a style was encoded without level {max(missing)} (it has: {sorted(style.moments)})")
+    return styles
 
 
 def mix_styles(styles: Sequence[Style], weights: Sequence[float] | Array | None = None) -> Style:
     """One style between several of the same model; weights, one a style, are normalised to sum 1 (default: equal).
 
+    It has the levels that all of them have.
     Its mean is the mean of theirs, and the root of its covariance the mean of their roots, so that by `transforms.wct`
     it paints as the mixture of them all; so are its manners, if they all have some. Raises ValueError for no styles, or
     weights that do not fit.
@@ -96,7 +106,7 @@ def mix_styles(styles: Sequence[Style], weights: Sequence[float] | Array | None 
     if not styles:
         raise ValueError("at least one style is needed")
     shares = jnp.ones(len(styles)) if weights is None else jnp.asarray(weights, jnp.float32)
-    levels = sorted(styles[0].moments)
+    levels = sorted(set.intersection(*(set(style.moments) for style in styles)))
     moments = {level: _mixed_moments([style.moments[level] for style in styles], shares) for level in levels}
     manners = {
         halvings: mix_manners(

@@ -2,7 +2,8 @@
 
 Contract: pictures are float `[..., H, W, 3]`, RGB in [0, 1], of any height and width; leading axes are a batch.
 Results have the content's shape and float32, and are not clipped: values may leave [0, 1] a little. All functions are
-pure in `model.params` and work under `jit`, `vmap` and `grad`; what is compiled once serves all calls of a shape.
+pure in `model.params` and work under `jit`, `vmap` and `grad`. What is compiled once serves all pictures of a shape, or,
+in NumPy's arrays, of a bucket (see padding.py), which then lie on the default device.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,7 +19,7 @@ from uwct.networks.config import stride
 from uwct.networks.layers import Padding
 from uwct.networks.model import Model
 from uwct.pipeline.level import COARSE_TO_FINE, Health, Map, Settings, apply, check_health, cropped, gather, maps_of
-from uwct.pipeline.padding import in_bucket, pad_to_stride, reflected, spread, within
+from uwct.pipeline.padding import bucket_extent, laid_in_bucket, pad_to_stride, reflected, within
 from uwct.pipeline.parts import Parts, Strength, Wanted, Weights, kept, resolve, shares_of
 from uwct.pipeline.styles import Precision, check_picture, computing_in
 from uwct.pipeline.swap import swapped
@@ -68,7 +69,8 @@ def stylize(
     check_picture(content)
     parts = resolve(model, style, levels, alpha, weights, patches=patches, precision=precision)
     settings = Settings(tuple(levels), shrinkage, transform, precision, padding)
-    content = content if isinstance(content, np.ndarray) else jnp.asarray(content, jnp.float32)
+    numpy: Any = np if isinstance(content, np.ndarray) else jnp
+    content = numpy.asarray(content, np.float32)
     return finished(painted(model, content, parts, settings), content, parts)
 
 
@@ -80,7 +82,7 @@ def painted(model: Model, content: Array, parts: Parts, settings: Settings) -> A
         seen.append((level, health))
     for level, health in seen:  # all at the end, so that the device never waits for the host
         check_health(level, health)
-    return _within(picture, content)
+    return _cut_out(picture, content)
 
 
 def stages(model: Model, content: Array, parts: Parts, settings: Settings) -> Iterator[tuple[int, Array, Health]]:
@@ -89,10 +91,10 @@ def stages(model: Model, content: Array, parts: Parts, settings: Settings) -> It
     A picture in a NumPy array goes through programs of its bucket (see padding.py).
     """
     for level, picture, health in _stages(model, content, parts, settings):
-        yield level, _within(picture, content), health
+        yield level, _cut_out(picture, content), health
 
 
-def _within(picture: Array, content: Array) -> Array:
+def _cut_out(picture: Array, content: Array) -> Array:
     """What lies within the content's height and width; cut out and put back without a program, which has a shape."""
     height, width = content.shape[-3:-1]
     if picture.shape[-3:-1] == (height, width):
@@ -106,11 +108,13 @@ def _stages(model: Model, content: Array, parts: Parts, settings: Settings) -> I
         if jnp.shape(mask) != content.shape[-3:-1]:
             raise ValueError(f"a mask must have the content's shape {content.shape[-3:-1]}, not {jnp.shape(mask)}")
     as_it_is = settings.padding != "reflect" or settings.pooling or any(part.pattern is not None for part in parts.all)
-    picture, extent = content, None if as_it_is else in_bucket(content)
+    picture, extent = content, None if as_it_is else bucket_extent(content)
     if extent:
-        picture = jax.device_put(spread(content, extent, -3))
-        visible = None if parts.visible is None else spread(parts.visible, extent, -2)
-        parts = parts.replace(masks=[spread(mask, extent, -2) for mask in parts.masks], visible=visible)
+        picture = jax.device_put(laid_in_bucket(content, extent, -3))
+        visible = parts.visible
+        if visible is not None:
+            visible = laid_in_bucket(np.broadcast_to(visible, content.shape[:-1]), extent, -2)
+        parts = parts.replace(masks=[laid_in_bucket(mask, extent, -2) for mask in parts.masks], visible=visible)
     for number, level in enumerate(settings.levels):
         with computing_in(settings.precision):
             picture, health = _level(model, picture, parts, number, settings, extent)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import wraps
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import jax
 import jaxlib
@@ -14,10 +14,16 @@ from jax.interpreters import batching, mlir
 # XLA's older loops compile in two thirds of the time of those by MLIR, and run some tenth longer. jaxlib has had these
 # options until 0.12 at least; one that it does not know would be an error.
 QUICK: Any = {"xla_cpu_use_fusion_emitters": False, "xla_cpu_parallel_codegen_split_count": 2}
-KNOWN = jaxlib.version.__version_info__ < (0, 13)
-# The state in which nothing is traced: of a thread of its own, since this module may be imported while something is.
-with ThreadPoolExecutor(1) as thread:
-    NO_TRACE = thread.submit(get_opaque_trace_state).result()
+OPTIONS_KNOWN = jaxlib.version.__version_info__ < (0, 13)
+
+
+def _untraced() -> Any:
+    """The state in which nothing is traced: a new thread's, since a module may be imported while something is."""
+    with ThreadPoolExecutor(1) as threads:
+        return threads.submit(get_opaque_trace_state).result()
+
+
+NO_TRACE = _untraced()
 
 
 def tracing() -> bool:
@@ -42,7 +48,7 @@ def quick_jit(
 
         @wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
-            alone = KNOWN and not tracing() and jax.default_backend() == "cpu"
+            alone = OPTIONS_KNOWN and not tracing() and jax.default_backend() == "cpu"
             return (quick if alone and small(*args, **kwargs) else plain)(*args, **kwargs)
 
         return cast(Function, call)
@@ -87,13 +93,22 @@ def _compute(*args: Array, cpu: Callable[..., Any], default: Callable[..., Any],
     return _compiled(*args, cpu=cpu, default=default, static=static, shapes=shapes)
 
 
+class Mapped(NamedTuple):
+    """A form under `vmap`; two of the same are equal, so that what is compiled for one serves the other."""
+
+    form: Callable[..., Any]
+    axes: tuple[int | None, ...]
+    static: Any
+
+    def __call__(self, *args: Array) -> Any:
+        return jax.vmap(lambda *args: jax.tree.leaves(self.form(*args, *self.static)), in_axes=self.axes)(*args)
+
+
 def _batch(args: Any, axes: Any, *, cpu: Any, default: Any, static: Any, shapes: Any) -> Any:
     size = next(arg.shape[axis] for arg, axis in zip(args, axes, strict=True) if axis is not None)
-    forms = {
-        name: jax.vmap(lambda *args, form=form: jax.tree.leaves(form(*args, *static)), in_axes=axes)
-        for name, form in (("cpu", cpu), ("default", default))
-    }
-    found = platform_p.bind(*args, **forms, static=(), shapes=tuple(((size, *shape), dtype) for shape, dtype in shapes))
+    forms = {name: Mapped(form, tuple(axes), static) for name, form in (("cpu", cpu), ("default", default))}
+    batched = tuple(((size, *shape), dtype) for shape, dtype in shapes)
+    found = platform_p.bind(*args, **forms, static=(), shapes=batched)
     return found, [0] * len(found)
 
 
