@@ -169,8 +169,11 @@ def torch_pipeline(model: Any, *, compiled: bool, levels: Sequence[int] = LEVELS
         weight, bias = np.asarray(layer["kernel"]).transpose(3, 2, 0, 1), np.asarray(layer["bias"])
         return torch.tensor(weight, device=device), torch.tensor(bias, device=device)
 
-    layers = {level: [f"conv{b}_{i}" for b, i, *_ in encoder_layers(model.config.blocks, level)] for level in LEVELS}
-    encoder = {name: tensors(layer) for name, layer in model.params["encoder"].items()}
+    networks = {level: model.config.encoder(level) for level in LEVELS}  # all the same one, or one a level
+    layers = {lv: [f"conv{b}_{i}" for b, i, *_ in encoder_layers(blocks, lv)] for lv, (_, blocks) in networks.items()}
+    encoders = {
+        lv: {of: tensors(layer) for of, layer in model.params[name].items()} for lv, (name, _) in networks.items()
+    }
     decoders = {lv: {name: tensors(layer) for name, layer in model.params[f"decoder{lv}"].items()} for lv in LEVELS}
 
     def conv(x: Any, layer: tuple[Any, Any]) -> Any:
@@ -180,7 +183,7 @@ def torch_pipeline(model: Any, *, compiled: bool, levels: Sequence[int] = LEVELS
         for name in layers[level]:
             if name.endswith("_1") and name != "conv1_1":
                 x = F.max_pool2d(x, 2)
-            x = F.relu(conv(x, encoder[name]))
+            x = F.relu(conv(x, encoders[level][name]))
         return x
 
     def decode(x: Any, level: int) -> Any:
