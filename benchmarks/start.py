@@ -19,12 +19,13 @@ import numpy as np
 import tyro
 from PIL import Image
 
-SIZES = {
-    "the first of all": (512, 341),
-    "the same again": (512, 341),
-    "a size that was not seen": (512, 377),
-    "one of another bucket": (512, 300),
-    "the last again": (512, 300),
+# The short side of single photos, as a share of the long one.
+SIDES = {
+    "the first of all": 0.666,
+    "the same again": 0.666,
+    "a size that was not seen": 0.736,
+    "one of another bucket": 0.586,
+    "the last again": 0.586,
 }
 
 
@@ -34,6 +35,8 @@ class Arguments:
 
     photos: int = 200
     """Photos in the folder, no two of one size."""
+    size: int = 512
+    """Long side in pixels of single photos, and at most of those in the folder."""
     content: Path = Path("examples/photos/cat.jpg")
     """They are made of this."""
     style: Path = Path("examples/styles/strokes.jpg")
@@ -52,11 +55,11 @@ def paint(arguments: Arguments, content: Path, output: Path, cache: Path) -> flo
 
 
 def folder_of(arguments: Arguments, photo: Image.Image, folder: Path) -> None:
-    """Photos with sides between 256 and 512 pixels, no two of one size."""
+    """Photos with sides between half the size and the size, no two of one size."""
     folder.mkdir()
     rng, sizes = np.random.default_rng(0), set[tuple[int, int]]()
     while len(sizes) < arguments.photos:
-        width, height = (int(side) for side in rng.integers(256, 513, 2))
+        width, height = (int(side) for side in rng.integers(arguments.size // 2, arguments.size + 1, 2))
         if (width, height) not in sizes:
             photo.resize((width, height)).save(folder / f"{len(sizes):04d}.jpg")
         sizes.add((width, height))
@@ -68,7 +71,8 @@ def main(arguments: Arguments) -> None:
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         print(f"| {arguments.model} | pixels | seconds |\n| --- | --- | --- |")
-        for label, size in SIZES.items():
+        for label, share in SIDES.items():
+            size = arguments.size, round(share * arguments.size)
             photo.resize(size).save(place / "photo.png")
             took = paint(arguments, place / "photo.png", place / "out.png", place / "cache")
             print(f"| {label} | {size[0]} x {size[1]} | {took:.1f} |", flush=True)
@@ -80,7 +84,7 @@ def main(arguments: Arguments) -> None:
         quarter = len(done) // 4
         for label, first, last in (("first", 0, quarter), ("second", quarter, 2 * quarter), ("last", -quarter - 1, -1)):
             took = done[last] - (done[first] if first else 0)
-            print(f"| {quarter} photos of as many sizes, the {label} quarter | 256 to 512 a side | {took:.1f} |")
+            print(f"| {quarter} photos of as many sizes, the {label} quarter | up to {arguments.size} | {took:.1f} |")
 
 
 if __name__ == "__main__":

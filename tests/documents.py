@@ -26,6 +26,8 @@ SHORT = {
     "benchmarks/data.py": "--level 1 --batch 2 --crop 32 --batches 2 --rounds 1 --threads 2",
     "benchmarks/stylize.py": "--models small --sizes 32 --sides uwct eager --repeats 1",
     "benchmarks/long_run.py": "--pictures 4 --shapes 2 --size 32 --levels 1",
+    "benchmarks/start.py": "--photos 4 --size 64",
+    "benchmarks/augment.py": "--pictures 4 --size 64 --sides one",
     "benchmarks/tiling.py": "--megapixels 0.02 --levels 1 --tile 128",
     "benchmarks/refine.py": "--size 64 --steps 2 --most 1",
     "benchmarks/photo.py": "--size 128 --megapixels 0.01",

@@ -3,8 +3,8 @@
 Contract: features are `x[..., H, W, C]` with any leading axes (none, a batch, or more); every function keeps the
 dtype of `x`. Padding is `"reflect"` (the network's own) or `"wrap"` (for seamless textures).
 
-Layers are compiled one by one, so that levels, encoder and mirror share what they have in common: a new shape compiles in
-a third of the time that whole networks take. Within a `jit` of yours they become part of it.
+Layers are compiled one by one, so that levels, encoder and mirror share what they have in common: a new shape compiles
+in a third of the time that whole networks take. Within a `jit` of yours they become part of it.
 """
 
 from collections.abc import Callable

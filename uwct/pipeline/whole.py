@@ -2,8 +2,8 @@
 
 Contract: pictures are float `[..., H, W, 3]`, RGB in [0, 1], of any height and width; leading axes are a batch.
 Results have the content's shape and float32, and are not clipped: values may leave [0, 1] a little. All functions are
-pure in `model.params` and work under `jit`, `vmap` and `grad`. What is compiled once serves all pictures of a shape, or,
-in NumPy's arrays, of a bucket (see padding.py), which then lie on the default device.
+pure in `model.params` and work under `jit`, `vmap` and `grad`. What is compiled once serves all pictures of a shape,
+or, in NumPy's arrays, of a bucket (see padding.py); what becomes of these lies on the default device.
 """
 
 from collections.abc import Iterator, Sequence
@@ -76,13 +76,13 @@ def stylize(
 
 def painted(model: Model, content: Array, parts: Parts, settings: Settings) -> Array:
     """The picture after the last of `stages`; raises FloatingPointError for a level that is not finite."""
-    picture, seen = content, []
-    for level, output, health in _stages(model, content, parts, settings):
+    picture, seen, extent = content, [], _extent(content, parts, settings)
+    for level, output, health in _stages(model, content, parts, settings, extent):
         picture = output
         seen.append((level, health))
     for level, health in seen:  # all at the end, so that the device never waits for the host
         check_health(level, health)
-    return _cut_out(picture, content)
+    return _cut_out(picture, extent)
 
 
 def stages(model: Model, content: Array, parts: Parts, settings: Settings) -> Iterator[tuple[int, Array, Health]]:
@@ -90,25 +90,33 @@ def stages(model: Model, content: Array, parts: Parts, settings: Settings) -> It
 
     A picture in a NumPy array goes through programs of its bucket (see padding.py).
     """
-    for level, picture, health in _stages(model, content, parts, settings):
-        yield level, _cut_out(picture, content), health
+    extent = _extent(content, parts, settings)
+    for level, picture, health in _stages(model, content, parts, settings, extent):
+        yield level, _cut_out(picture, extent), health
 
 
-def _cut_out(picture: Array, content: Array) -> Array:
-    """What lies within the content's height and width; cut out and put back without a program, which has a shape."""
-    height, width = content.shape[-3:-1]
-    if picture.shape[-3:-1] == (height, width):
+def _extent(content: Array, parts: Parts, settings: Settings) -> tuple[int, int] | None:
+    """That of a content which is to lie in its bucket; None for one that is painted as it is."""
+    patches = any(part.pattern is not None for part in parts.all)
+    return None if settings.padding != "reflect" or settings.pooling or patches else bucket_extent(content)
+
+
+def _cut_out(picture: Array, extent: tuple[int, int] | None) -> Array:
+    """What lies within the extent, if there is one; cut out and put back without a program, which has a shape."""
+    if extent is None:
         return picture
+    height, width = extent
     return jax.device_put(np.asarray(picture)[..., :height, :width, :])
 
 
-def _stages(model: Model, content: Array, parts: Parts, settings: Settings) -> Iterator[tuple[int, Array, Health]]:
-    """`stages`, of which the pictures may be in their bucket."""
+def _stages(
+    model: Model, content: Array, parts: Parts, settings: Settings, extent: tuple[int, int] | None
+) -> Iterator[tuple[int, Array, Health]]:
+    """`stages`, of pictures that lie in their bucket where there is an extent."""
     for mask in parts.masks:
         if jnp.shape(mask) != content.shape[-3:-1]:
             raise ValueError(f"a mask must have the content's shape {content.shape[-3:-1]}, not {jnp.shape(mask)}")
-    as_it_is = settings.padding != "reflect" or settings.pooling or any(part.pattern is not None for part in parts.all)
-    picture, extent = content, None if as_it_is else bucket_extent(content)
+    picture = content
     if extent:
         picture = jax.device_put(laid_in_bucket(content, extent, -3))
         visible = parts.visible
