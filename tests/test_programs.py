@@ -19,7 +19,7 @@ def for_cpu(x, power):
 
 def for_others(x, power):
     SEEN.append("default")
-    return {"sum": jnp.cumsum(x, -1)[..., -1] ** power, "twice": x + x}
+    return {"sum": x.sum(-1) ** power, "twice": 2 * x + jnp.sin(0 * x)}
 
 
 def either(x):
@@ -40,7 +40,7 @@ def test_a_cpu_computes_its_own_form_alone(mapped):
 def test_each_platform_gets_its_form(mapped):
     traced = jax.jit(mapped).trace(X)
     texts = {name: traced.lower(lowering_platforms=(name,)).as_text() for name in ("cpu", "cuda", "tpu")}
-    found = {name: "reduce_window" in text for name, text in texts.items()}
+    found = {name: "sine" in text for name, text in texts.items()}
     assert found == {"cpu": False, "cuda": True, "tpu": True}
     every = jax.export.export(jax.jit(mapped), platforms=("cpu", "cuda", "tpu"))(X)
     np.testing.assert_array_equal(every.call(X)["sum"], [36, 225])
@@ -101,4 +101,4 @@ def test_only_small_programs_alone_are_compiled_quickly(monkeypatch):
     function(X, 3.0, name="small")
     function(X, 3.0, name="large")
     jax.grad(lambda x: function(x, 3.0, name="small").sum())(X)
-    assert options == [programs.QUICK, None, None]
+    assert options == [programs.QUICK if programs.OPTIONS_KNOWN else None, None, None]

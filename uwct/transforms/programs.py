@@ -11,10 +11,10 @@ from jax import Array
 from jax.extend.core import Primitive, get_opaque_trace_state
 from jax.interpreters import batching, mlir
 
-# XLA's older loops compile in two thirds of the time of those by MLIR, and run some tenth longer. jaxlib has had these
-# options until 0.12 at least; one that it does not know would be an error.
+# XLA's older loops compile in two thirds of the time of those by MLIR, and run some tenth longer. jaxlib 0.10 has them,
+# 0.12 has not, and an option that it does not know would be an error: there all programs are compiled alike.
 QUICK: Any = {"xla_cpu_use_fusion_emitters": False, "xla_cpu_parallel_codegen_split_count": 2}
-OPTIONS_KNOWN = jaxlib.version.__version_info__ < (0, 13)
+OPTIONS_KNOWN = jaxlib.version.__version_info__ < (0, 11)
 
 
 def _untraced() -> Any:
