@@ -3,8 +3,7 @@
 python benchmarks/start.py --photos 200
 
 Prints a Markdown table. Every row but the last three is a command of its own, `uwct stylize`; they share a cache of
-compiled programs, which is empty before the first. `XLA_FLAGS=--xla_cpu_max_isa=AVX2` makes any computer one without
-AVX-512.
+compiled programs, which is empty before the first.
 """
 
 import dataclasses

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 
@@ -64,7 +65,7 @@ def encode_file(
         style = load_style(path, model)
         return style if vgg else style.replace(manners={})
     picture = read_style(path, model, long_side, profile)
-    weights = jnp.asarray(read_style_mask(mask, (picture.rgb.shape[0], picture.rgb.shape[1]))) if mask else None
+    weights: Any = read_style_mask(mask, (picture.rgb.shape[0], picture.rgb.shape[1])) if mask else None
     return style_of_picture(picture, path, model, vgg=vgg, weights=weights, colors=colors, levels=levels)
 
 
