@@ -1,6 +1,7 @@
 """Two CPU devices for all tests, and a model small enough to run in milliseconds."""
 
 import atexit
+import gc
 import os
 import shutil
 import tempfile
@@ -26,7 +27,9 @@ from uwct.networks.vgg import Encoder
 
 # The tests' pictures are small: compiling takes longer than computing. The processes that they start inherit it.
 # XLA's older emitters compile in half the time of those by MLIR.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false")
+QUICKLY = ("backend_optimization_level=0", "cpu_use_fusion_emitters=false", "cpu_parallel_codegen_split_count=1")
+os.environ.setdefault("XLA_FLAGS", " ".join(f"--xla_{flag}" for flag in QUICKLY))
+gc.set_threshold(100_000, 50, 100)  # of the hundred thousands of objects that programs are, hardly any is garbage
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)

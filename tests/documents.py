@@ -19,8 +19,6 @@ SHORT = {
     "painters": "--decoder-width 1 --crop 32 --short-side 32 --levels 1 2 3 4 5",
     "examples/paintings.py": "--count 2",
     "examples/robustness.py": "--digits 8 --copies 1 --steps 2",
-    "stylize": "--size 96",  # one size for all, so that its programs are compiled once
-    "texture": "--size 96",
     "measure": "--count 1 --crop 32",
     "benchmarks/training.py": "--levels 2 --batch 1 --crop 32 --rounds 1 --steps 1",
     "benchmarks/data.py": "--level 1 --batch 2 --crop 32 --batches 2 --rounds 1 --threads 2",
@@ -34,7 +32,8 @@ SHORT = {
     "benchmarks/video.py": "--size 64 --frames 2 --temporal 0.5 --refine-steps 1",
     "benchmarks/recipes.py": "--level 1 --minutes 0.01 --batch-scale 0.05 --crop 16 --test-count 1 --test-crop 64",
 }
-SIZED = ("stylize", "texture")
+SIZED = ("stylize", "texture")  # which have one size for all here, so that its programs are compiled once
+SIZE = ["--size", "96"]
 PAINTING = ("stylize", "texture", "grid", "style", "augment", "video", "evaluate")
 NOT_RUN = re.compile(
     r"python -m (pip|pytest|http)|uwct (web|export --format web)"
@@ -47,7 +46,10 @@ def blocks(text: str, language: str) -> list[str]:
 
 
 def sequences() -> dict[str, list[str]]:
-    """By name, the commands that are run one after the other in one folder: those of a block, or of a help text."""
+    """By name, the commands that are run one after the other in one folder: those of a block, or of a help text.
+
+    What is all in blocks before is left out.
+    """
     found = {
         f"{page.stem} {i}": block for page in PAGES for i, block in enumerate(blocks(page.read_text(), "sh"), start=1)
     }
@@ -57,7 +59,12 @@ def sequences() -> dict[str, list[str]]:
     commands = {
         n: [x for x in ls if re.match(r"(python|uwct) ", x) and not NOT_RUN.match(x)] for n, ls in lines.items()
     }
-    return {name: list(dict.fromkeys(chosen)) for name, chosen in commands.items() if chosen}
+    result, seen = {}, set()
+    for name, chosen in commands.items():
+        if not seen.issuperset(chosen):
+            result[name] = list(dict.fromkeys(chosen))
+            seen.update(chosen)
+    return result
 
 
 LAUNCHERS = ("stylize.py", "train.py")
@@ -68,8 +75,12 @@ def shortened(words: list[str]) -> list[str]:
     if "/" in words[0]:
         return [*words, *SHORT.get(words[0], "").split()]
     name, more = words[0].removesuffix(".py"), []
-    if name not in SIZED or not {"--size", "--shape"} & set(words):
-        more += SHORT.get(name, "").split()
+    if "--size" in words:
+        at = words.index("--size")
+        words = [*words[:at], *SIZE, *words[at + 2 :]]
+    elif name in SIZED and "--shape" not in words:
+        more += SIZE
+    more += SHORT.get(name, "").split()
     if name == "train":
         more += [word for key, value in SHORT.items() if key in words for word in value.split()]
     if "--refine" in words:
