@@ -69,11 +69,21 @@ def network_params(network: str) -> dict[str, Any]:
     return read_arrays(find_file(network), SHA256[network])
 
 
-def encoder_params() -> dict[str, Any]:
-    """VGG-16 up to relu5_1 as parameters of `vgg.Encoder`, preprocessing folded into conv1_1, not normalised."""
+def feature_weights() -> list[np.ndarray]:
+    """LPIPS's weights of the channels of VGG-16's relu1_2, relu2_2, relu3_3, relu4_3 and relu5_3."""
+    params = network_params("vgg16")
+    return [params[f"NetLinLayer_{i}"]["Conv_0"]["kernel"].reshape(-1) for i in range(5)]
+
+
+def encoder_params(last: int = 1) -> dict[str, Any]:
+    """VGG-16 up to relu5_1 as parameters of `vgg.Encoder`, preprocessing folded into conv1_1, not normalised.
+
+    `last` is the number of layers in the fifth block, of which VGG-16 has 3.
+    """
     convs = network_params("vgg16")["VGG16_0"]
     params = {}
-    for i, (block, index, channels, width) in enumerate(encoder_layers(vgg16().blocks, 5)):
+    blocks = (*vgg16().blocks[:4], (512,) * last)
+    for i, (block, index, channels, width) in enumerate(encoder_layers(blocks, len(blocks) + 1)):
         kernel, bias = (convs[f"Conv_{i}"][key].astype(np.float64) for key in ("kernel", "bias"))
         if kernel.shape != (3, 3, channels, width):
             raise ValueError(f"Conv_{i} has shape {kernel.shape}, not {(3, 3, channels, width)}")

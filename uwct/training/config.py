@@ -29,7 +29,7 @@ class TrainConfig:
         pictures sharp where pixels alone give the mean of all that is possible; 0 goes without.
       teacher_weight: where encoders learn too, the weight of the share of the critic's features that no linear map of
         theirs predicts.
-      content_weight: where networks learn to paint, the weight of the photograph's shapes beside the style distance.
+      content_weight: where networks learn to paint, the weight of LPIPS to the photograph beside the style distance.
       reconstruction_weight: the same, of photographs' reconstructions.
       average: the decay of an exponential moving average of the weights, which becomes the result in their place; it
         starts short and reaches this after some 10 / (1 - average) steps; 0 keeps none.
@@ -56,8 +56,8 @@ class TrainConfig:
     feature_weight: float = 1.0
     perceptual_weight: float = 0.0
     teacher_weight: float = 0.3
-    content_weight: float = 0.5
-    reconstruction_weight: float = 0.5
+    content_weight: float = 1.0
+    reconstruction_weight: float = 0.2
     average: float = 0.0
     loss: str = "variances"
     dtype: str = "bfloat16"
@@ -112,12 +112,12 @@ RECIPES = {
         average=0.995,
     ),
     "paint": TrainConfig(
-        steps=2000,
+        steps=3000,
         batch=2,
         crop=192,
         short_side=256,
         optimizer="muon",
-        learning_rate=5e-5,
+        learning_rate=5e-4,
         schedule="cosine",
         warmup=50,
         average=0.99,

@@ -6,8 +6,8 @@ differentiated. With Ic a photograph, Is a style, Ics what is painted, and Io_X 
 
     style(Ics, Is) + nu content(Ics, Ic) + rho sum over X of R(Io_X, Ic)
 
-The first two are distances of VGG-16's features: of second moments (`judge.evaluation.style_distance`), and
-`content_loss`. R keeps the networks autoencoders, by pixels, colors and a critic's features.
+The first two are distances of VGG-16's features: of second moments (`judge.evaluation.style_distance`), and LPIPS
+(Zhang et al., CVPR 2018). R keeps the networks autoencoders, by pixels, colors and a critic's features.
 
 Contract: pictures are float `[N, 2, H, W, 3]` in [0, 1], RGB: N pairs of a photograph and a style.
 """
@@ -21,12 +21,15 @@ import jax.numpy as jnp
 from jax import Array
 
 from uwct.judge.evaluation import style_distance
+from uwct.networks import lpips_jax
+from uwct.networks.config import LEVELS
+from uwct.networks.layers import conv_layer, max_pool
 from uwct.networks.model import Model
 from uwct.pipeline import whole
 from uwct.pipeline.level import Settings
 from uwct.pipeline.parts import resolve
 from uwct.pipeline.presets import Preset
-from uwct.pipeline.refine import SHAPES, direction
+from uwct.pipeline.refine import direction
 from uwct.pipeline.styles import encode_style
 from uwct.training.losses import color_loss, squared_error
 from uwct.training.perceptual import DEPTH, perceptual_loss
@@ -35,17 +38,29 @@ from uwct.transforms.matching import TRANSFORMS
 from uwct.transforms.statistics import moments
 
 
+class Vgg(NamedTuple):
+    """What looks at paintings.
+
+    Attributes:
+      layers: those of VGG-16 up to relu5_3, as parameters of `networks.vgg.Encoder`.
+      weights: LPIPS's, of the channels of each block's last layer.
+    """
+
+    layers: Any
+    weights: list[Array]
+
+
 class Fixed(NamedTuple):
     """What stays as it is while networks learn to paint.
 
     Attributes:
       model: the networks; parameters that learn replace those of the same names.
-      vgg: the encoder, of five levels, that looks at what is painted.
+      vgg: what looks at paintings.
       critic: the encoder that looks at reconstructions (see perceptual.py).
     """
 
     model: Model
-    vgg: Model
+    vgg: Vgg
     critic: Model
 
 
@@ -63,12 +78,13 @@ def painting_loss(
     """
     model = fixed.model.replace(params={**fixed.model.params, **params})
     photographs, styles = pairs[:, 0], pairs[:, 1]
-    painted, taken = (fixed.vgg.encode(pictures) for pictures in (paint(model, photographs, styles, preset), styles))
-    kept, one = fixed.vgg.encode(photographs, SHAPES[-1]), photographs[:1]
-    found, wanted = ([moments(features) for features in taps] for taps in (painted, jax.lax.stop_gradient(taken)))
+    see = partial(features, fixed.vgg, dtype=model.dtype)
+    painted, shapes = see(paint(model, photographs, styles, preset))
+    (taken, _), (_, kept), one = see(styles), see(photographs), photographs[:1]
+    found, wanted = ([moments(tap) for tap in taps] for taps in (painted, jax.lax.stop_gradient(taken)))
     metrics = {
         "style_loss": jax.vmap(style_distance)(found, wanted).mean(),
-        "content_loss": content_loss(*([taps[level - 1] for level in SHAPES] for taps in (painted, kept))),
+        "content_loss": content_loss(shapes, kept, fixed.vgg.weights),
         "reconstruction_loss": sum(reconstruction_loss(model, fixed.critic, one, level) for level in preset.levels),
     }
     loss = metrics["style_loss"] + content_weight * metrics["content_loss"]
@@ -84,15 +100,32 @@ def paint(model: Model, photographs: Array, styles: Array, preset: Preset) -> Ar
     return whole.painted(model, photographs, parts, settings)
 
 
-def content_loss(found: Sequence[Array], wanted: Sequence[Array]) -> Array:
-    """How differently two pictures' features point, whatever their length: a scalar in [0, 4].
+def load_vgg() -> Vgg:
+    """VGG-16 and LPIPS, with the weights that lpips-jax ships."""
+    weights = [jnp.asarray(of_layer) for of_layer in lpips_jax.feature_weights()]
+    return Vgg(jax.tree.map(jnp.asarray, lpips_jax.encoder_params(last=3)), weights)
 
-    The mean over levels of |a / |a| - b / |b||^2 of a pixel's features a and b, as in LPIPS (Zhang et al., CVPR 2018):
-    light and contrast may change, shapes may not. `wanted` has no gradient.
+
+def features(vgg: Vgg, pictures: Array, *, dtype: Any) -> tuple[list[Array], list[Array]]:
+    """The first of each block's layers, relu1_1 to relu5_1, and the last, relu1_2 to relu5_3."""
+    first, last = [], []
+    x = pictures
+    for block in LEVELS:
+        x = x if block == 1 else max_pool(x)
+        of_block = [vgg.layers[name] for name in sorted(vgg.layers) if name.startswith(f"conv{block}_")]
+        outputs = [x := conv_layer(x, layer["kernel"], layer["bias"], relu=True, dtype=dtype) for layer in of_block]
+        first.append(outputs[0])
+        last.append(outputs[-1])
+    return first, last
+
+
+def content_loss(found: Sequence[Array], wanted: Sequence[Array], weights: Sequence[Array]) -> Array:
+    """LPIPS of two pictures' `features`, the last of each block: a scalar. `wanted` has no gradient.
+
+    It differs from that of `judge.evaluation` at the border, which is reflected here and zero there.
     """
-
     pairs = [(direction(a), jax.lax.stop_gradient(direction(b))) for a, b in zip(found, wanted, strict=True)]
-    return jnp.stack([squared_error(a, b).sum(-1).mean() for a, b in pairs]).mean()
+    return sum((squared_error(a, b) @ w).mean() for (a, b), w in zip(pairs, weights, strict=True))  # type: ignore[return-value]
 
 
 def reconstruction_loss(model: Model, critic: Model, pictures: Array, level: int) -> Array:

@@ -41,7 +41,7 @@ class Painters(Task):
 
     def learned(self, model: models.Model) -> Any:
         """The trained parameters of all levels."""
-        vgg, critic = models.backbone("vgg16").replace(dtype=self.config.dtype), self.critic()
+        vgg, critic = painting.load_vgg(), self.critic()
         assert critic is not None
         fixed = painting.Fixed(model, vgg, critic)
         loss = partial(
@@ -52,7 +52,7 @@ class Painters(Task):
         )
         test = None
         if self.test:
-            exact = painting.Fixed(*(network.replace(dtype="float32") for network in fixed))
+            exact = painting.Fixed(model.replace(dtype="float32"), vgg, critic.replace(dtype="float32"))
             test = test_of(partial(tested_pairs, loss), exact, self.test, self.arguments)
         source = open_source(str(self.arguments.styles), self.config.split, self.arguments.data_dir)
         self.identity["styles"] = source.identity
