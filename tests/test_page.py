@@ -108,7 +108,7 @@ def test_ones_own_pictures_are_painted_as_python_paints_them(page, folder, tiny_
     np.testing.assert_allclose(first, by_uwct(tiny_model, folder, PAINT.alpha), atol=0.51 + 0.255)
     slider = page.get_by_label("Strokes")
     slider.focus()
-    for _ in range(8):  # by the keyboard, a twentieth each
+    for _ in range(6):  # by the keyboard, a twentieth each
         slider.press("ArrowLeft")
     assert slider.input_value() == "0.6"
     second = painted(page)
