@@ -99,6 +99,14 @@ def test_vgg_and_the_content_loss_are_those_of_lpips():
     assert float(painting.content_loss(mine[0][1], mine[1][1], vgg.weights)) == pytest.approx(wanted, rel=0.1)
 
 
+def test_shapes_are_the_same_in_another_light(fixed):
+    last = painting.features(fixed.vgg, PAIRS[0, 0], dtype="float32")[1]
+    brighter, turned = [3 * x for x in last], [jnp.flip(x, 0) for x in last]
+    even = [jnp.full(x.shape[-1], 1 / len(last)) for x in last]  # so that it is the mean over layers
+    assert float(painting.content_loss(brighter, last, even)) < 2e-3
+    assert float(painting.content_loss(turned, last, even)) > 0.05
+
+
 def test_the_loss_of_colors_is_1_for_grey():
     x = PAIRS[:, 0]
     grey = jnp.broadcast_to(x.mean(-1, keepdims=True), x.shape)

@@ -46,7 +46,8 @@ def test_every_size_and_window_gives_the_whole_pictures_result(
     assert np.abs(found - expected).max() < 1e-3
 
 
-@pytest.mark.parametrize(("transform", "precision"), [(wct, "float32"), (adain, "float64"), (monge, "float32")])
+@pytest.mark.parametrize("transform", [wct, adain, monge])
+@pytest.mark.parametrize("precision", ["float32", "float64"])
 def test_all_levels_mixtures_and_several_devices(tiny_model, tmp_path, transform, precision):
     assert len(jax.local_devices()) == 2
     pixels, styles = picture(205, 331, 4), [STYLE, picture(64, 64, 5)]

@@ -76,14 +76,15 @@ def feature_weights() -> list[np.ndarray]:
 
 
 def encoder_params(last: int = 1) -> dict[str, Any]:
-    """VGG-16 up to relu5_1 as parameters of `vgg.Encoder`, preprocessing folded into conv1_1, not normalised.
+    """VGG-16 as parameters of `vgg.Encoder`, preprocessing folded into conv1_1, not normalised.
 
-    `last` is the number of layers in the fifth block, of which VGG-16 has 3.
+    Up to relu5_1, or to relu5_2 or relu5_3, as `last` says.
     """
     convs = network_params("vgg16")["VGG16_0"]
     params = {}
     blocks = (*vgg16().blocks[:4], (512,) * last)
-    for i, (block, index, channels, width) in enumerate(encoder_layers(blocks, len(blocks) + 1)):
+    whole = len(blocks) + 1  # a level beyond them, before which all layers come
+    for i, (block, index, channels, width) in enumerate(encoder_layers(blocks, whole)):
         kernel, bias = (convs[f"Conv_{i}"][key].astype(np.float64) for key in ("kernel", "bias"))
         if kernel.shape != (3, 3, channels, width):
             raise ValueError(f"Conv_{i} has shape {kernel.shape}, not {(3, 3, channels, width)}")

@@ -107,7 +107,7 @@ def load_vgg() -> Vgg:
 
 
 def features(vgg: Vgg, pictures: Array, *, dtype: Any) -> tuple[list[Array], list[Array]]:
-    """The first of each block's layers, relu1_1 to relu5_1, and the last, relu1_2 to relu5_3."""
+    """Of pictures `[..., H, W, 3]` each block's first layer, relu1_1 to relu5_1, and its last, relu1_2 to relu5_3."""
     first, last = [], []
     x = pictures
     for block in LEVELS:
@@ -125,7 +125,7 @@ def content_loss(found: Sequence[Array], wanted: Sequence[Array], weights: Seque
     It differs from that of `judge.evaluation` at the border, which is reflected here and zero there.
     """
     pairs = [(direction(a), jax.lax.stop_gradient(direction(b))) for a, b in zip(found, wanted, strict=True)]
-    return sum((squared_error(a, b) @ w).mean() for (a, b), w in zip(pairs, weights, strict=True))  # type: ignore[return-value]
+    return jnp.stack([(squared_error(a, b) @ w).mean() for (a, b), w in zip(pairs, weights, strict=True)]).sum()
 
 
 def reconstruction_loss(model: Model, critic: Model, pictures: Array, level: int) -> Array:
