@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jax.test_util import check_grads
 
-from uwct.transforms.linalg import gram_sqrtm, inv_sqrtm, newton_schulz, sqrtm
+from uwct.transforms.linalg import gram_sqrtm, inv_sqrtm, lyapunov, newton_schulz, sqrtm
 
 ROOTS = [sqrtm, inv_sqrtm, gram_sqrtm]
 # The kept directions of these matrices have gaps that finite differences (step 1e-6) resolve.
@@ -174,6 +174,30 @@ def test_methods_agree_and_have_one_derivative(function):
     np.testing.assert_array_equal(results["auto"][0], results["eigh"][0])
     with pytest.raises(ValueError, match="method must be"):
         function(a, method="guess")
+
+
+@pytest.mark.parametrize("size", [1, 5, 64])
+@pytest.mark.parametrize("condition", [1.0, 1e2, 1e4])
+def test_lyapunov_agrees_with_scipy_and_is_its_own_transpose(size, condition):
+    roots = np.stack([spd(seed, size, condition) for seed in (1, 2)])
+    sides, others = (np.stack([spd(seed, size) for seed in seeds]) for seeds in ((3, 4), (5, 6)))
+    expected = np.stack([scipy.linalg.solve_continuous_lyapunov(r, e) for r, e in zip(roots, sides, strict=True)])
+    with jax.enable_x64(True):
+        found, transposed = jax.jit(lambda r, e: jax.vjp(jax.vmap(lyapunov, (0, 0)), r, e))(roots, sides)
+        _, by_others = transposed(jnp.asarray(others))
+        np.testing.assert_allclose(by_others, lyapunov(roots, jnp.asarray(others)), rtol=1e-9)
+    np.testing.assert_allclose(found, expected, atol=1e-7 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("function", ROOTS)
+def test_the_derivative_by_products_decomposes_nothing(function):
+    a = jnp.asarray(spd(2, 8, 50), jnp.float32)
+    programs = {
+        method: jax.jit(jax.grad(lambda a, m=method: function(a, method=m).sum())).lower(a).as_text()
+        for method in ("eigh", "newton-schulz")
+    }
+    decomposed = {method: "lapack_" in program for method, program in programs.items()}
+    assert decomposed == {"eigh": True, "newton-schulz": False}
 
 
 @pytest.mark.parametrize("mapped", [lambda f: f, jax.vmap, lambda f: jax.vmap(jax.vmap(f))])

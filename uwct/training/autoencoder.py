@@ -14,6 +14,7 @@ Contract: as in reconstruction.py; the critic of `Fixed` is there.
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import jax
@@ -23,11 +24,11 @@ from jax import Array
 
 from uwct.networks.model import Model
 from uwct.networks.normalisation import normalise_tap, variances
-from uwct.networks.vgg import encoder_layers
+from uwct.networks.vgg import decoder_layers, encoder_layers
 from uwct.training.least_squares import fit
 from uwct.training.losses import psnr, squared_error
 from uwct.training.perceptual import DEPTH, perceptual_loss
-from uwct.training.reconstruction import Fixed, likeness
+from uwct.training.reconstruction import Fixed, likeness, warm_start
 from uwct.training.stepping import Metrics
 
 MAP_BATCHES = 16  # that the linear map is fitted to before the first step
@@ -44,6 +45,34 @@ def with_own_encoders(model: Model) -> Model:
         layers = (f"conv{block}_{index}" for block, index, _, _ in encoder_layers(own, level))
         params[f"encoder{level}"] = {name: model.params["encoder"][name] for name in layers}
     return model.replace(params=params, config=dataclasses.replace(model.config, encoders=encoders))
+
+
+def deepened(model: Model, level: int) -> Model:
+    """The model with a level's encoder and decoder begun anew: those of the level before, with layers between.
+
+    These pass on features as they are, so that the new level starts from what the other has learned, less what pooling
+    loses. The model has an encoder a level; raises ValueError for level 1.
+    """
+    if level == 1:
+        raise ValueError("level 1 has no level before it to start from")
+    params = dict(model.params)
+    for part, layers in (
+        ("encoder", encoder_layers),
+        ("decoder", partial(decoder_layers, width=model.config.decoder_width)),
+    ):
+        before = params[f"{part}{level - 1}"]
+        _, blocks = model.config.encoder(level)
+        fresh = {f"conv{block}_{index}": passing(*channels) for block, index, *channels in layers(blocks, level)}
+        params[f"{part}{level}"] = warm_start(fresh, before)
+    return model.replace(params=params)
+
+
+def passing(channels: int, features: int) -> Any:
+    """A convolution's parameters that pass on the first channels as they are."""
+    return {
+        "kernel": jnp.zeros((3, 3, channels, features)).at[1, 1].set(jnp.eye(channels, features)),
+        "bias": jnp.zeros(features),
+    }
 
 
 def init(fixed: Fixed, level: int, batches: Iterator[np.ndarray]) -> Any:

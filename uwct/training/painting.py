@@ -74,18 +74,18 @@ def painting_loss(
 ) -> tuple[Array, Metrics]:
     """The loss above; `style_loss`, `content_loss`, and `reconstruction_loss`, the sum over the preset's levels.
 
-    Of each batch, one photograph is reconstructed.
+    Of each batch, a quarter of the photographs are reconstructed, at least one.
     """
     model = fixed.model.replace(params={**fixed.model.params, **params})
     photographs, styles = pairs[:, 0], pairs[:, 1]
     see = partial(features, fixed.vgg, dtype=model.dtype)
     painted, shapes = see(paint(model, photographs, styles, preset))
-    (taken, _), (_, kept), one = see(styles), see(photographs), photographs[:1]
+    (taken, _), (_, kept), some = see(styles), see(photographs), photographs[: -(-len(photographs) // 4)]
     found, wanted = ([moments(tap) for tap in taps] for taps in (painted, jax.lax.stop_gradient(taken)))
     metrics = {
         "style_loss": jax.vmap(style_distance)(found, wanted).mean(),
         "content_loss": content_loss(shapes, kept, fixed.vgg.weights),
-        "reconstruction_loss": sum(reconstruction_loss(model, fixed.critic, one, level) for level in preset.levels),
+        "reconstruction_loss": sum(reconstruction_loss(model, fixed.critic, some, level) for level in preset.levels),
     }
     loss = metrics["style_loss"] + content_weight * metrics["content_loss"]
     loss += reconstruction_weight * metrics["reconstruction_loss"]

@@ -9,8 +9,9 @@ is 0 too (the pseudo-inverse). `gram_sqrtm` takes any square matrix and does the
 masked, never sliced off, so that shapes stay static. A NaN or an infinity in a matrix, or a decomposition that did not
 converge, makes its whole result NaN: it is never masked away.
 
-The derivative is the divided-difference formula (Daleckii and Krein, 1965), which is finite where eigenvalues meet,
-unlike the derivative of `eigh`; it holds for first derivatives in forward and reverse mode.
+The derivative of roots by decomposition is the divided-difference formula (Daleckii and Krein, 1965), which is finite
+where eigenvalues meet, unlike the derivative of `eigh`; of roots by products it is the solution of a Lyapunov equation,
+by products too. Both hold for first derivatives in forward and reverse mode.
 """
 
 import os
@@ -108,8 +109,17 @@ def _by(method: Method, a: Array, eigh: Callable[[Array], Array], products: Call
     return root
 
 
+def _products_alone(method: Method, a: Array) -> bool:
+    """Whether a derivative, which is traced where it runs, takes no decomposition."""
+    many = a.shape[-1] >= MANY_CHANNELS and jax.default_backend() != "cpu"
+    return method == "newton-schulz" or (method == "auto" and many)
+
+
 @_sqrtm.defjvp
 def _sqrtm_jvp(method: Method, primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    if _products_alone(method, primals[0]):
+        root, _ = newton_schulz(primals[0])
+        return root, lyapunov(root, _symmetric(tangents[0]))
     roots, _, vectors = _roots(primals[0])
     return _sqrtm(primals[0], method), _directional(vectors, _slope(roots), tangents[0])
 
@@ -117,6 +127,9 @@ def _sqrtm_jvp(method: Method, primals: tuple[Array], tangents: tuple[Array]) ->
 @_gram_sqrtm.defjvp
 def _gram_sqrtm_jvp(method: Method, primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
     (p,), (tangent,) = primals, tangents
+    if _products_alone(method, p):
+        root, _ = newton_schulz(_product(p.mT, p))
+        return root, lyapunov(root, _symmetric(2 * _product(p.mT, tangent)))
     roots, vectors = _gram_roots(p)
     return _gram_sqrtm(p, method), _directional(vectors, _slope(roots), 2 * _product(p.mT, tangent))
 
@@ -129,6 +142,9 @@ def _slope(roots: Array) -> Array:
 
 @_inv_sqrtm.defjvp
 def _inv_sqrtm_jvp(method: Method, primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    if _products_alone(method, primals[0]):
+        root, inverse = newton_schulz(primals[0])
+        return inverse, -_product(_product(inverse, lyapunov(root, _symmetric(tangents[0]))), inverse)
     roots, inverse_roots, vectors = _roots(primals[0])
     # (1 / sqrt x - 1 / sqrt y) / (x - y) = -1 / (sqrt x sqrt y (sqrt x + sqrt y)) where both are kept;
     # (1 / sqrt x - 0) / (x - 0) where one is masked, so counts as 0 with the function value 0.
@@ -208,8 +224,12 @@ def _compose(vectors: Array, values: Array) -> Array:
 
 def _directional(vectors: Array, slope: Array, tangent: Array) -> Array:
     """V (slope o (V^T da V)) V^T for the symmetric part of da."""
-    symmetric = (tangent + tangent.mT) / 2
-    return _product(_product(vectors, slope * _product(_product(vectors.mT, symmetric), vectors)), vectors.mT)
+    inside = _product(_product(vectors.mT, _symmetric(tangent)), vectors)
+    return _product(_product(vectors, slope * inside), vectors.mT)
+
+
+def _symmetric(a: Array) -> Array:
+    return (a + a.mT) / 2
 
 
 def _product(a: Array, b: Array) -> Array:
@@ -249,3 +269,36 @@ def newton_schulz(
     y = lifted / norm
     _, y, z, _ = lax.while_loop(unfinished, step, (jnp.int32(0), y, jnp.broadcast_to(eye, a.shape), y))
     return y * jnp.sqrt(norm), z / jnp.sqrt(norm)
+
+
+def lyapunov(root: Array, e: Array, *, tolerance: float | None = None, steps: int = 40) -> Array:
+    """The x of root x + x root = e by matrix products alone, of symmetric `e[..., C, C]` and positive definite `root`.
+
+    So root's derivative follows from that of root root. The iteration is Roberts' for the sign of a matrix, on both
+    together (Lin and Maji, BMVC 2017): from A = root / |root| and Q = e / |root|, repeat
+    Q = (Q (3 I - A A) - A (A Q - Q A)) / 2, A = A (3 I - A A) / 2 until A is I, by the rule of `newton_schulz`; then
+    x = Q / 2. It is linear in e, and its own transpose.
+    """
+    size = root.shape[-1]
+    bound = float(jnp.finfo(root.dtype).eps) ** 0.5 if tolerance is None else tolerance
+    eye = jnp.eye(size, dtype=root.dtype)
+
+    def step(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        i, a, q = state
+        t = 3 * eye - _product(a, a)
+        q = (_product(q, t) - _product(a, _product(a, q) - _product(q, a))) / 2
+        return i + 1, _product(a, t) / 2, q
+
+    def unfinished(state: tuple[Array, Array, Array]) -> Array:
+        i, a, _ = state
+        return (i < steps) & (jnp.linalg.norm(a - eye, axis=(-2, -1)).max() / size**0.5 > bound)
+
+    def solve(_: Callable[[Array], Array], e: Array) -> Array:
+        norm = jnp.linalg.norm(root, axis=(-2, -1), keepdims=True)
+        return lax.while_loop(unfinished, step, (jnp.int32(0), root / norm, e / norm))[2] / 2
+
+    def both_sides(x: Array) -> Array:
+        return _product(root, x) + _product(x, root)
+
+    x: Array = lax.custom_linear_solve(both_sides, e, solve, symmetric=True)
+    return x

@@ -54,6 +54,8 @@ class Arguments:
     """The decoders' channels as a fraction of the encoder's; 0.5 makes them about four times smaller and faster."""
     init: Annotated[str | None, tyro.conf.arg(metavar="MODEL")] = None
     """A model (name or file) to start from; layers that it lacks start from the next shallower level."""
+    deepen: bool = False
+    """For "autoencoders": start each level not from what --init has of it but from the level before."""
     critic: str = "vgg16"
     """The encoder (a model's name or file) by whose features --perceptual-weight judges reconstructions, and
     --teacher-weight encoders that learn."""

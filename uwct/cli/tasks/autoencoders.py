@@ -25,7 +25,8 @@ class Autoencoders(Task):
         history: History = models.training_history(name)
         self.arguments.folder.mkdir(parents=True, exist_ok=True)
         for level in self.arguments.levels:
-            params = self.train_level(model, level)
+            start = autoencoder.deepened(model, level) if self.arguments.deepen else model
+            params = self.train_level(start, level)
             trained = autoencoder.finish(params, model, level, partial(self.sample, SAMPLE))
             if not same(trained.params, model.params):  # else it was finished by an earlier command
                 model = trained
