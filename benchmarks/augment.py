@@ -12,6 +12,7 @@ import dataclasses
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,7 +30,7 @@ OURS: dict[str, dict[str, Any]] = {
     "uwct, levels 4 to 1": {},
     "uwct, AdaIN at level 4": {"levels": (4,), "transform": "adain"},
 }
-Side = Literal["one", "two", "beam", "ray", "baseline"]
+Side = Literal["one", "core", "two", "beam", "ray", "baseline"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,8 +39,8 @@ class Arguments:
 
     pictures: int = 64
     size: int = 224
-    sides: tuple[Side, ...] = ("baseline", "one", "two", "beam", "ray")
-    """One process, two processes, Beam's two, Ray's two; and the baseline."""
+    sides: tuple[Side, ...] = ("baseline", "one", "core", "two", "beam", "ray")
+    """One process, one on one core, two on a core each, Beam's two, Ray's two; and the baseline."""
     model: str = "small"
     styles: Path = Path("examples/styles")
     photos: Path = Path("examples/photos")
@@ -102,10 +103,11 @@ def cut(arguments: Arguments, folder: Path) -> list[Path]:
     return sorted(folder.iterdir())
 
 
-def work_of(arguments: Arguments, photos: Path, output: Path, how: dict[str, Any]) -> Work:
+def work_of(arguments: Arguments, photos: Path, output: Path, workers: int, how: dict[str, Any]) -> Work:
     """Our side's: a folder into another, with styles kept from the first run on."""
     output.mkdir(exist_ok=True)
-    return Work(Folder(photos, output), Stylizer(arguments.styles, photos.parent / "kept", arguments.model, **how))
+    stylizer = Stylizer(arguments.styles, photos.parent / "kept", arguments.model, workers=workers, **how)
+    return Work(Folder(photos, output), stylizer)
 
 
 def some(work: Work, shards: list[str]) -> None:
@@ -115,12 +117,12 @@ def some(work: Work, shards: list[str]) -> None:
         assert not report.failures, report.failures
 
 
-def by_processes(work: Work, shards: list[str]) -> None:
-    """Does pictures in two new processes."""
+def by_processes(work: Work, shards: list[str], count: int = 2) -> None:
+    """Does pictures in new processes, two on a core each or one on one."""
     import multiprocessing
 
-    with multiprocessing.get_context("spawn").Pool(2) as pool:
-        pool.starmap(some, [(work, shards[part::2]) for part in range(2)])
+    with multiprocessing.get_context("spawn").Pool(count) as pool:
+        pool.starmap(some, [(work, shards[part::count]) for part in range(count)])
 
 
 def by_beam(work: Work, shards: list[str]) -> None:
@@ -141,6 +143,7 @@ def by_ray(work: Work, shards: list[str]) -> None:
 
 RUNNERS: dict[str, Callable[[Work, list[str]], None]] = {
     "one": some,
+    "core": partial(by_processes, count=1),
     "two": by_processes,
     "beam": by_beam,
     "ray": by_ray,
@@ -167,7 +170,7 @@ def main(arguments: Arguments) -> None:
             print(f"| AdaIN in PyTorch, one by one | {len(paths) / took:.2f} |", flush=True)
         for label, how in OURS.items():
             for side in [side for side in arguments.sides if side != "baseline"]:
-                work = work_of(arguments, folder / "photos", folder / f"{side}{len(how)}", how)
+                work = work_of(arguments, folder / "photos", folder / f"{side}{len(how)}", 1 + (side != "one"), how)
                 shards = work.data.shards()
                 if side == "one":
                     some(work, shards[:2])

@@ -46,7 +46,8 @@ class Painter:
 
 def stylized(arguments: Arguments) -> ray.data.Dataset:
     """The pictures in random styles, with what was drawn for each."""
-    stylizer = uwct.Stylizer(arguments.styles.resolve(), arguments.output.resolve() / ".styles", arguments.model)
+    store = arguments.output.resolve() / ".styles"
+    stylizer = uwct.Stylizer(arguments.styles.resolve(), store, arguments.model, workers=arguments.workers)
     size = (arguments.size, arguments.size)
     photos = ray.data.read_images(str(arguments.photos), size=size, mode="RGB", include_paths=True)
     return photos.map_batches(

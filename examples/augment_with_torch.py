@@ -40,7 +40,8 @@ class Stylized(torch.utils.data.Dataset):
 
     def __init__(self, arguments: Arguments, epoch: int) -> None:
         self.paths, self.size = images.pictures_in(arguments.photos), arguments.size
-        self.stylizer = uwct.Stylizer(arguments.styles, "torch.styles", arguments.model, seed=epoch, plain=0.5)
+        settings = {"seed": epoch, "plain": 0.5, "workers": max(1, arguments.workers)}
+        self.stylizer = uwct.Stylizer(arguments.styles, "torch.styles", arguments.model, **settings)
 
     def __len__(self) -> int:
         return len(self.paths)

@@ -22,8 +22,6 @@ from uwct.cli import augment
 from uwct.datasets.tars import Tars
 from uwct.datasets.work import Report
 
-PROCESSES = '--beam-options="--direct_num_workers 2 --direct_running_mode multi_processing"'
-
 
 @pytest.fixture
 def data(styles):
@@ -69,7 +67,7 @@ def test_in_one_process_and_in_several_the_files_are_those_of_the_command(data, 
     alone = run_partly("in alone", capsys)
     assert "2.tar: 21 is not a picture" in alone
     assert "2.tar: 21 is not a picture" in run_partly("in one --engine beam", capsys)
-    assert "2.tar: 21 is not a picture" in run_partly(f"in several --engine beam {PROCESSES}", capsys)
+    assert "2.tar: 21 is not a picture" in run_partly("in several --engine beam --workers 2", capsys)
     assert tars("one") == tars("several") == tars("alone")
     assert len(tars("one")) == 4
 
@@ -138,6 +136,7 @@ def test_what_cannot_be_is_one_sentence(data, capsys):
     for words, sentence in (
         ("--engine beam --shard 0/2", "--shard and --engine beam exclude each other"),
         ("--engine beam --styles in", "the folder in holds no styles"),
+        ("--engine beam --workers 0", "--workers must be at least 1, not 0"),
     ):
         with pytest.raises(SystemExit) as stop:
             augment.main(shlex.split(f"in out {OPTIONS} {words}"))

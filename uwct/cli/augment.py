@@ -106,9 +106,12 @@ class Arguments:
     """Where tensorflow-datasets keeps its data sets; by default its own folder."""
     engine: Literal["local", "beam"] = "local"
     """What spreads the work: this process alone, or Apache Beam (the extra beam)."""
+    workers: int = 1
+    """How many processes paint on each computer: so many are started by --engine beam; without it, say how many of
+    these commands run side by side. On Linux each keeps to its part of the cores, on which the last bits of results may
+    depend: two with a core each paint twice as many pictures as one with two."""
     beam_options: str = ""
-    """Options of Beam and of its runner, as one word behind an =: for the processes of one machine,
-    --beam-options="--direct_num_workers 4 --direct_running_mode multi_processing"."""
+    """Other options of Beam and of its runner, as one word behind an =: --beam-options="--runner FlinkRunner"."""
     max_megapixels: MaxMegapixels = MEGAPIXELS
     """Pictures of more million pixels are refused before they are decoded: a small file can claim any size."""
 
@@ -131,6 +134,8 @@ def check(arguments: Arguments) -> tuple[int, int]:
         check_level(level)
     check_size("--size", arguments.size)
     check_size("--style-size", arguments.style_size)
+    if arguments.workers < 1:
+        raise ValueError(f"--workers must be at least 1, not {arguments.workers}")
     found = re.fullmatch(r"(\d+)/(\d+)", arguments.shard)
     if not found or not int(found[1]) < int(found[2]):
         raise ValueError(f"--shard must be I/N with I from 0 to N - 1, not {arguments.shard}")
@@ -172,7 +177,11 @@ def by_beam(arguments: Arguments, work: Work, shards: list[str]) -> list[str]:
         from uwct import beam
     except ImportError as error:
         raise ImportError(f'--engine beam needs Apache Beam: python -m pip install ".[beam]" ({error})') from None
-    return beam.run(work, shards, shlex.split(arguments.beam_options))
+    options, workers = shlex.split(arguments.beam_options), arguments.workers
+    if workers > 1:
+        options = [f"--direct_num_workers={workers}", "--direct_running_mode=multi_processing", *options]
+    work = dataclasses.replace(work, stylizer=dataclasses.replace(work.stylizer, workers=workers))
+    return beam.run(work, shards, options)
 
 
 def stylizer_of(arguments: Arguments) -> Stylizer:
@@ -180,6 +189,7 @@ def stylizer_of(arguments: Arguments) -> Stylizer:
     output = arguments.output.resolve()
     names = ("seed", "mixed", "alpha", "plain", "preset", "levels", "transform", "shrinkage", "style_size")
     options = {name: getattr(arguments, name) for name in (*names, "refine_steps", "grid", "together")}
+    options["workers"] = arguments.workers if arguments.engine == "local" else 1  # else this process paints nothing
     store = arguments.style_store or output.with_name(f"{output.name}.styles")
     networks, options["copies"] = arguments.networks, arguments.per_image
     options["encode"] = reading_of(arguments).encode

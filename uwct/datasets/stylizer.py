@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from uwct.datasets.cores import take_share
 from uwct.networks.config import DEFAULT_MODEL
 from uwct.networks.model import Model, backbone, load
 from uwct.pipeline.augment import Draw, as_drawn_on_canvas, draw, parts_of
@@ -76,6 +77,8 @@ class Stylizer:
         multiple of 16, with which nothing changes. With more, brushwork at lower and right edges does.
       together: pictures of one padded size that are painted at once, which is faster on GPUs. With more than 1 the last
         bits of a result may depend on its neighbours.
+      workers: processes that paint side by side on each computer. Of more than 1, each keeps to its part of the cores
+        (on Linux, and where nothing else started JAX before); the last bits of a result may depend on that.
       encode: makes a style of (path, model, style_size, vgg=encoder or None).
     """
 
@@ -97,12 +100,13 @@ class Stylizer:
     refine_steps: int = 0
     grid: int = STRIDE
     together: int = 1
+    workers: int = 1
     encode: Callable[..., Style] = dataclasses.field(default=style_of, repr=False)
 
     def __post_init__(self) -> None:
         """Raises ValueError for settings that cannot be."""
         low, high = self.alpha
-        for name in ("copies", "mixed", "together"):
+        for name in ("copies", "mixed", "together", "workers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if not 0 <= low <= high <= 1:
@@ -178,6 +182,7 @@ class Stylizer:
 
     def draw(self, key: str) -> Draw:
         """What is drawn for the copies of a picture, of styles that can be read; strength 0 leaves it as it is."""
+        take_share(self.workers)
         random = picture_key(self.seed, key)
         drawn = jax.tree.map(np.asarray, draw(random, self.copies, len(self.pool), self.alpha, self.mixed))
         plain = np.asarray(jax.random.uniform(jax.random.fold_in(random, 1), (self.copies,))) < self.plain
@@ -192,6 +197,7 @@ class Stylizer:
     @functools.cached_property
     def readable(self) -> ReadableStyles:
         """The styles, loaded at first use; raises what reading them raises if none can be read."""
+        take_share(self.workers)
         folder, size = Path(self.styles), self._look.style_size
         paths = style_files(folder)
 

@@ -14,9 +14,10 @@ where eigenvalues meet, unlike the derivative of `eigh`; of roots by products it
 by products too. Both hold for first derivatives in forward and reverse mode.
 """
 
+import importlib
 import os
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Literal
 
 import jax
@@ -182,15 +183,29 @@ def _decomposed(decompose: Callable[[Array], tuple[Array, Array]], a: Array) -> 
     jaxlib spreads a batch over the threads that its programs run on: two batches at a time in one program wait for each
     other for ever where there are two (seen in 0.10.2).
     """
-    # jaxlib loads SciPy's LAPACK for the first decomposition. Its second thread would spin for 2^26 cycles, waiting for
-    # the next one, on a core that convolutions need: a fifth of a picture's time on two. The least is 2^4.
-    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
     like = jax.ShapeDtypeStruct(a.shape[:-1], a.dtype), jax.ShapeDtypeStruct(a.shape, a.dtype)
     found: tuple[Array, Array] = by_platform(a, cpu=_one_by_one, default=_all_at_once, static=(decompose,), like=like)
     return found
 
 
+@cache
+def _load_lapack() -> None:
+    """Loads SciPy's LAPACK, by which jaxlib decomposes, for one thread.
+
+    Of several, those that wait for the next matrix spin on cores that convolutions need; and even alone, one is faster.
+    It looks at the environment once, when it is loaded; what the user says there holds.
+    """
+    name = "OPENBLAS_NUM_THREADS"
+    said = name in os.environ
+    os.environ.setdefault(name, "1")
+    importlib.import_module("scipy.linalg.cython_lapack")
+    if not said:  # processes that are started later have all their threads
+        del os.environ[name]
+
+
 def _one_by_one(a: Array, decompose: Callable[[Array], tuple[Array, Array]]) -> tuple[Array, Array]:
+    _load_lapack()
+
     @jax.custom_batching.sequential_vmap
     def of_one(a: Array) -> tuple[Array, Array]:
         return decompose(a)
