@@ -10,6 +10,9 @@ import pytest
 from test_training import CONFIG, PICTURES, train
 
 from uwct.judge.evaluation import load_judge
+from uwct.networks.config import ModelConfig
+from uwct.networks.model import Model, init_decoder
+from uwct.networks.vgg import Encoder
 from uwct.training import autoencoder, stepping
 from uwct.training.perceptual import perceptual_loss
 from uwct.training.reconstruction import Fixed, reconstruction_loss, reconstruction_metrics
@@ -69,6 +72,21 @@ def test_own_encoders_are_the_trunk_in_parts(tiny_model, own):
             name for name in tiny_model.params["encoder"] if name <= f"conv{level}_1"
         }
     assert autoencoder.with_own_encoders(own) is own
+
+
+def test_a_deepened_level_gives_what_the_level_before_gives_of_pooled_features():
+    config = ModelConfig("wide", ((8, 8), (12, 12), (16, 16, 16), (16, 16, 16), (16,)), 1.0)
+    encoder = jax.tree.map(lambda p: p / 8, Encoder(config.blocks).init(jax.random.key(3), X)["params"])
+    decoders = {f"decoder{level}": init_decoder(jax.random.key(level), config, level) for level in range(1, 6)}
+    own = autoencoder.with_own_encoders(Model({"encoder": encoder, **decoders}, config))
+    deep = autoencoder.deepened(own, 5)
+    features = own.encode(X, 4)[-1]
+    n, height, width, channels = features.shape
+    pooled = np.asarray(features).reshape(n, height // 2, 2, width // 2, 2, channels).max((2, 4))
+    np.testing.assert_array_equal(deep.encode(X, 5)[-1], pooled)
+    enlarged = jnp.asarray(pooled.repeat(2, 1).repeat(2, 2))
+    np.testing.assert_array_equal(deep.decode(deep.encode(X, 5)[-1], 5), own.decode(enlarged, 4))
+    assert deep.params["encoder4"] is own.params["encoder4"]
 
 
 @pytest.mark.parametrize("level", [2, 5])

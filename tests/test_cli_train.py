@@ -106,7 +106,7 @@ def test_autoencoders_train_every_level_with_an_encoder_of_its_own(folder, photo
     train.main([*words, "--levels", "3"])  # finished, so its checkpoint is all that is needed
     jax.tree.map(np.testing.assert_array_equal, load("own/model.safetensors").params, model.params)
     assert training_history("own/model.safetensors")["decoder3"] == made
-    train.main([*words, "--levels", "2"])
+    train.main([*words, "--levels", "2", "--deepen"])
     again = load("own/model.safetensors")
     jax.tree.map(np.testing.assert_array_equal, again.params["encoder3"], model.params["encoder3"])
     moved = [m.params["encoder2"]["conv1_1"]["kernel"] for m in (again, model)]
@@ -147,6 +147,10 @@ def test_recipes_give_the_defaults_of_what_is_not_said(capsys):
         (["--data", "folder:.", "--init", "tiny.safetensors", "--levels", "1"], "is another network"),
         (["--data", "folder:.", "--task", "distill"], "distill needs the model to learn from"),
         (["--data", "folder:.", "--task", "autoencoders"], "autoencoders need a model to start from"),
+        (
+            ["--data", "folder:.", "--task", "autoencoders", "--init", "small", "--deepen"],
+            "--deepen is for autoencoders",
+        ),
         (["--data", "folder:.", "--processes", "2"], "2 processes need a coordinator"),
         (["--data", "folder:.", "--process", "0"], "coordinator and process belong to more than one process"),
         (["--data", "folder:.", "--cluster", "--processes", "2"], "cluster takes the processes from the environment"),

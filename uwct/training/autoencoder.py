@@ -14,7 +14,6 @@ Contract: as in reconstruction.py; the critic of `Fixed` is there.
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from typing import Any
 
 import jax
@@ -55,24 +54,19 @@ def deepened(model: Model, level: int) -> Model:
     """
     if level == 1:
         raise ValueError("level 1 has no level before it to start from")
+    _, blocks = model.config.encoder(level)
+    mirror = decoder_layers(blocks, level, model.config.decoder_width)
     params = dict(model.params)
-    for part, layers in (
-        ("encoder", encoder_layers),
-        ("decoder", partial(decoder_layers, width=model.config.decoder_width)),
-    ):
-        before = params[f"{part}{level - 1}"]
-        _, blocks = model.config.encoder(level)
-        fresh = {f"conv{block}_{index}": passing(*channels) for block, index, *channels in layers(blocks, level)}
-        params[f"{part}{level}"] = warm_start(fresh, before)
+    for part, layers in (("encoder", encoder_layers(blocks, level)), ("decoder", mirror)):
+        fresh = {f"conv{block}_{index}": passing(*channels) for block, index, *channels in layers}
+        params[f"{part}{level}"] = warm_start(fresh, params[f"{part}{level - 1}"])
     return model.replace(params=params)
 
 
 def passing(channels: int, features: int) -> Any:
     """A convolution's parameters that pass on the first channels as they are."""
-    return {
-        "kernel": jnp.zeros((3, 3, channels, features)).at[1, 1].set(jnp.eye(channels, features)),
-        "bias": jnp.zeros(features),
-    }
+    kernel = jnp.zeros((3, 3, channels, features)).at[1, 1].set(jnp.eye(channels, features))
+    return {"kernel": kernel, "bias": jnp.zeros(features)}
 
 
 def init(fixed: Fixed, level: int, batches: Iterator[np.ndarray]) -> Any:

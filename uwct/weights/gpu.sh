@@ -1,21 +1,20 @@
 #!/usr/bin/env bash
-# Trains both models as they should be, from the root of the repository, on a GPU: vgg16's decoders at full width into
-# runs/vgg16, then the model small, distilled from them, into runs/small. On photos/train, tested on photos/test.
-# Further options are passed on to every command. Interrupted and started again, it goes on where it was.
+# Trains both models on, on a GPU, from the root of the repository: vgg16's decoders at full width into runs/vgg16, and
+# small, in batches that are large there, into runs/deep (level 5) and runs/small (what it paints). On photos/train, tested
+# on photos/test. Further options are passed on to every command. Interrupted and started again, it goes on where it was.
 set -euo pipefail
 
 train() {
-  python train.py --data folder:photos/train --test folder:photos/test --test-count 256 --recipe fast "${@}"
+  python train.py --data folder:photos/train --test folder:photos/test --test-count 256 "${@}"
 }
 
-vgg16=runs/vgg16/model.safetensors
-train --levels 1 --optimizer least-squares --steps 200 --batch 16 --crop 64 "${@}"
-train --levels 2 3 --steps 15000 "${@}"
-train --levels 4 5 --bridge-steps 5000 --steps 30000 "${@}"
+train --recipe fast --levels 1 --optimizer least-squares --steps 200 --batch 16 --crop 64 "${@}"
+train --recipe fast --levels 2 3 --steps 15000 "${@}"
+train --recipe fast --levels 4 5 --bridge-steps 5000 --steps 30000 "${@}"
 
-student=runs/student/model.safetensors
-train --task distill --init $vgg16 --steps 10000 --judge-steps 30000 --output runs/student "${@}"
+train --task autoencoders --recipe sharp --levels 5 --deepen --init small --perceptual-weight 4 --teacher-weight 0.15 \
+  --batch 32 --crop 256 --steps 8000 --output runs/deep "${@}"
 
-own="--backbone $student --init $student --output runs/small"
-train --levels 1 --optimizer least-squares --steps 200 --batch 16 --crop 64 $own "${@}"
-train --levels 2 3 4 5 --steps 15000 --feature-weight 0.1 $own "${@}"
+[ -d runs/paintings ] || python examples/paintings.py photos/train runs/paintings --count 4000
+train --task painters --recipe paint --init runs/deep/model.safetensors --critic small --styles folder:runs/paintings \
+  --batch 16 --crop 256 --steps 10000 --learning-rate 1e-3 --reconstruction-weight 0.3 --output runs/small "${@}"

@@ -55,7 +55,8 @@ class Arguments:
     init: Annotated[str | None, tyro.conf.arg(metavar="MODEL")] = None
     """A model (name or file) to start from; layers that it lacks start from the next shallower level."""
     deepen: bool = False
-    """For "autoencoders": start each level not from what --init has of it but from the level before."""
+    """For "autoencoders": start each level from the encoder and the decoder of the level before, whatever --init has of
+    it."""
     critic: str = "vgg16"
     """The encoder (a model's name or file) by whose features --perceptual-weight judges reconstructions, and
     --teacher-weight encoders that learn."""
@@ -109,6 +110,8 @@ class Arguments:
             raise ValueError("distill needs the model to learn from, with its decoders: give --init")
         if self.task == "autoencoders" and self.init is None:
             raise ValueError("autoencoders need a model to start from, with its decoders: give --init")
+        if self.deepen and (self.task != "autoencoders" or 1 in self.levels):
+            raise ValueError("--deepen is for autoencoders of --levels from 2 on, which have a level before them")
         if self.task == "painters" and self.init is None:
             raise ValueError("painters need a model to start from, with its decoders: give --init")
         if (self.task == "painters") != (self.styles is not None):
