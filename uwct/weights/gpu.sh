@@ -16,5 +16,5 @@ train --task autoencoders --recipe sharp --levels 5 --deepen --init small --perc
   --batch 32 --crop 256 --steps 8000 --output runs/deep "${@}"
 
 [ -d runs/paintings ] || python examples/paintings.py photos/train runs/paintings --count 4000
-train --task painters --recipe paint --init runs/deep/model.safetensors --critic small --styles folder:runs/paintings \
+train --task painters --recipe paint --init runs/deep/model.safetensors --styles folder:runs/paintings \
   --batch 16 --crop 256 --steps 10000 --learning-rate 1e-3 --reconstruction-weight 0.3 --output runs/small "${@}"

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Trains the model "small", from the root of the repository, on photos/train (8,000 photographs) and tested on
-# photos/test: an encoder distilled from the shipped vgg16, its decoders with it; level 1, solved; then, at levels 4, 3
-# and 5, encoders of their own that learn with their decoders by a perceptual loss; and at last levels 4 to 1 together, by
-# what they paint, in five stretches. On two CPU cores it takes some ten hours.
+# photos/test: an encoder distilled from the shipped vgg16, its decoders with it; level 1, solved; then, at levels 4 and 3,
+# encoders of their own that learn with their decoders by a perceptual loss; then levels 4 to 1 together, by what they
+# paint, in five stretches; and at last level 5, from level 4. On two CPU cores it takes some ten hours.
 #
-# The result, runs/lpips/model.safetensors, is shipped as uwct/weights/small.safetensors. Further options are passed on to
+# The result, runs/deep/model.safetensors, is shipped as uwct/weights/small.safetensors. Further options are passed on to
 # every command. Interrupted and started again, it goes on where it was. (The shipped file differs: its first part had a
 # learning rate of 0.006 in its second stage; runs/paint came of a forerunner of the task, which scaled features to
 # variance 1 first, had eight paintings among its styles, left level 1 out of what is reconstructed, and was stopped after
@@ -30,7 +30,6 @@ small=runs/small/model.safetensors
 sharp="--task autoencoders --recipe sharp --init $small --critic $small --save-every 1000 --output runs/sharp"
 train $sharp --levels 4 --steps 6000 --batch 4 "${@}"
 train $sharp --levels 3 --steps 4000 --batch 4 "${@}"
-train $sharp --levels 5 --steps 6000 --batch 2 --crop 192 "${@}"
 
 python examples/paintings.py photos/train runs/paintings --count 4000
 paint() {
@@ -44,3 +43,6 @@ paint --init runs/paint/model.safetensors $weak --steps 2600 --learning-rate 8e-
 paint --init runs/longer/model.safetensors $strong --steps 2400 --learning-rate 2.5e-4 --seed 6 --output runs/stronger "${@}"
 paint --init runs/stronger/model.safetensors $strong --steps 500 --learning-rate 2e-4 --seed 8 --output runs/last "${@}"
 paint --init runs/last/model.safetensors --seed 11 --output runs/lpips "${@}"
+
+train --task autoencoders --recipe sharp --init runs/lpips/model.safetensors --levels 5 --deepen --perceptual-weight 4 \
+  --teacher-weight 0.15 --batch 2 --crop 192 --steps 4500 --save-every 250 --test-count 32 --seed 31 --output runs/deep "${@}"
