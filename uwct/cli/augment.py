@@ -189,7 +189,7 @@ def stylizer_of(arguments: Arguments) -> Stylizer:
     output = arguments.output.resolve()
     names = ("seed", "mixed", "alpha", "plain", "preset", "levels", "transform", "shrinkage", "style_size")
     options = {name: getattr(arguments, name) for name in (*names, "refine_steps", "grid", "together")}
-    options["workers"] = arguments.workers if arguments.engine == "local" else 1  # else this process paints nothing
+    options["workers"] = arguments.workers if arguments.engine == "local" else 1  # Beam's paint, not this process
     store = arguments.style_store or output.with_name(f"{output.name}.styles")
     networks, options["copies"] = arguments.networks, arguments.per_image
     options["encode"] = reading_of(arguments).encode
