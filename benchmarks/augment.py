@@ -170,7 +170,8 @@ def main(arguments: Arguments) -> None:
             print(f"| AdaIN in PyTorch, one by one | {len(paths) / took:.2f} |", flush=True)
         for label, how in OURS.items():
             for side in [side for side in arguments.sides if side != "baseline"]:
-                work = work_of(arguments, folder / "photos", folder / f"{side}{len(how)}", 1 + (side != "one"), how)
+                workers = 1 if side == "one" else 2
+                work = work_of(arguments, folder / "photos", folder / f"{side}{len(how)}", workers, how)
                 shards = work.data.shards()
                 if side == "one":
                     some(work, shards[:2])

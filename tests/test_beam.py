@@ -63,11 +63,14 @@ def counters(result):
     }
 
 
-def test_in_one_process_and_in_several_the_files_are_those_of_the_command(data, capsys):
+def test_in_one_process_and_in_several_the_files_are_those_of_the_command(data, capsys, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(data))  # where it is seen which cores were taken
     alone = run_partly("in alone", capsys)
     assert "2.tar: 21 is not a picture" in alone
     assert "2.tar: 21 is not a picture" in run_partly("in one --engine beam", capsys)
     assert "2.tar: 21 is not a picture" in run_partly("in several --engine beam --workers 2", capsys)
+    if hasattr(os, "sched_setaffinity"):
+        assert {path.name for path in Path("uwct/cores").iterdir()} == set(map(str, os.sched_getaffinity(0)))
     assert tars("one") == tars("several") == tars("alone")
     assert len(tars("one")) == 4
 

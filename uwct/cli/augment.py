@@ -109,7 +109,7 @@ class Arguments:
     workers: int = 1
     """How many processes paint on each computer: so many are started by --engine beam; without it, say how many of
     these commands run side by side. On Linux each keeps to its part of the cores, on which the last bits of results may
-    depend: two with a core each paint twice as many pictures as one with two."""
+    depend; two with a core each paint some 1.7 times as many pictures as one with two."""
     beam_options: str = ""
     """Other options of Beam and of its runner, as one word behind an =: --beam-options="--runner FlinkRunner"."""
     max_megapixels: MaxMegapixels = MEGAPIXELS

@@ -1,10 +1,11 @@
 """The cores of one computer, divided between processes that paint on it side by side.
 
 A network's products are spread over all cores that a process has. Of several processes that all do that, each waits for
-threads that another keeps from running; on cores of their own they paint half as many pictures again.
+threads that another keeps from running; on cores of their own they paint a third more pictures.
 """
 
 import os
+from functools import cache
 from pathlib import Path
 from typing import IO
 
@@ -13,13 +14,14 @@ import platformdirs
 _held: list[IO[bytes]] = []  # locks, until this process ends
 
 
+@cache  # one try a process: later, threads run where they run
 def take_share(workers: int) -> None:
     """Keeps this process to one of `workers` parts of its cores that no other has taken; before JAX starts its threads.
 
     Nothing changes where the system cannot do that (it is Linux that can), where there are fewer cores than workers, or
     where others have taken them all.
     """
-    if workers == 1 or _held or not hasattr(os, "sched_setaffinity"):
+    if workers == 1 or not hasattr(os, "sched_setaffinity"):
         return
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < workers:

@@ -9,10 +9,10 @@
 # learning rate of 0.006 in its second stage; runs/paint came of a forerunner of the task, which scaled features to
 # variance 1 first, had eight paintings among its styles, left level 1 out of what is reconstructed, and was stopped after
 # 700 steps; runs/longer was stopped at step 2000, runs/stronger at step 274 and runs/lpips at step 2350, each of which
-# passed on its average weights. All but the last learned by a forerunner of the loss, which knew photographs by the
+# passed on its average weights. All of these but runs/lpips learned by a forerunner of the loss, which knew photographs by the
 # directions of VGG-16's features and not by LPIPS, and scaled its channels, which no judge does: hence their weights.
 # runs/paint and runs/longer learned while the preset "paint" had the strengths 1, 0.6, 0.4 and 0.4, the others while it had
-# 1, 0.7, 0.45 and 0.45, and the last four were tested on 16 photographs.)
+# 1, 0.7, 0.45 and 0.45, and all but runs/paint were tested on 16 photographs.)
 set -euo pipefail
 
 train() {
