@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,18 @@ from uwct.datasets.cores import take_share
 take_share(int(sys.argv[1]))
 print(*sorted(os.sched_getaffinity(0)), flush=True)
 sys.stdin.read()
+"""
+AUGMENT = """
+import os, sys
+from uwct.cli import augment
+
+def watched(pictures, unit):
+    yield from pictures
+    print({tuple(sorted(os.sched_getaffinity(int(thread)))) for thread in os.listdir("/proc/self/task")})
+
+augment.tqdm = watched
+augment.main(sys.argv[1:])
+print(sorted(os.sched_getaffinity(0)))
 """
 needs_affinities = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores are shared out on Linux only")
 
@@ -59,3 +72,20 @@ def test_one_worker_or_more_than_cores_share_them_all(start, workers):
 def test_a_folder_that_cannot_be_written_changes_nothing(start, tmp_path):
     (tmp_path / "uwct").write_bytes(b"no folder")
     assert start(2)[1] == sorted(os.sched_getaffinity(0))
+
+
+@needs_affinities
+def test_a_command_keeps_all_its_threads_to_its_cores_while_it_paints(styles):
+    """JAX starts its threads at its first use, which is early."""
+    Path("photos").mkdir()
+    Path("photo.jpg").rename("photos/photo.jpg")
+    words = ["photos", "out", "--styles", "styles", "--model", "tiny.safetensors", "--workers", "2"]
+    ran = subprocess.run(
+        [sys.executable, "-c", AUGMENT, *words],
+        env=os.environ | {"XDG_CACHE_HOME": str(Path.cwd())},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    cores = sorted(os.sched_getaffinity(0))
+    assert ran.stdout.splitlines() == [str({tuple(cores[::2])}), str(cores)]

@@ -21,6 +21,7 @@ from uwct.cli.look import Name
 from uwct.cli.manifest import versions
 from uwct.cli.networks import Networks
 from uwct.cli.sizes import check_memory, sized
+from uwct.datasets.cores import share
 from uwct.datasets.folders import Folder
 from uwct.datasets.formats import Format
 from uwct.datasets.parquet import Parquet
@@ -108,8 +109,9 @@ class Arguments:
     """What spreads the work: this process alone, or Apache Beam (the extra beam)."""
     workers: int = 1
     """How many processes paint on each computer: so many are started by --engine beam; without it, say how many of
-    these commands run side by side. On Linux each keeps to its part of the cores, on which the last bits of results may
-    depend; two with a core each paint some 1.7 times as many pictures as one with two."""
+    these commands run side by side. On Linux each keeps to its part of the cores: two with a core each paint some 1.7
+    times as many pictures as one with two. How sums are rounded depends on it, so the same bytes come of the same
+    number."""
     beam_options: str = ""
     """Other options of Beam and of its runner, as one word behind an =: --beam-options="--runner FlinkRunner"."""
     max_megapixels: MaxMegapixels = MEGAPIXELS
@@ -146,29 +148,34 @@ def check(arguments: Arguments) -> tuple[int, int]:
 
 def run(arguments: Arguments, part: int, parts: int) -> list[str]:
     """Does what is not done yet of a part; returns what was wrong with pictures that were passed over."""
+    failures: list[str] = []
+    with share(arguments.workers):  # with Beam too, since the first style is encoded here
+        work = work_of(arguments)
+        shards = work.data.shards()
+        if left := work.left(shards[part::parts]):
+            styles = work.stylizer.readable.faults  # raises where there is nothing to paint with, or in
+            if arguments.engine == "local":
+                unit = "picture" if isinstance(work.data, Folder) else "shard"
+                manifest = arguments.output / f"manifest-{part}-of-{parts}.jsonl"
+                reports = [work(shard, manifest) for shard in tqdm(left, unit=unit)]
+                failures += [*map(sentence, styles.values()), *(text for report in reports for text in report.failures)]
+    if left and arguments.engine == "beam":
+        failures += by_beam(arguments, work, left)
+    if not work.left(shards):
+        work.finish()
+    return failures
+
+
+def work_of(arguments: Arguments) -> Work:
+    """What is to be done; raises ValueError where OUT does not fit, or holds something else."""
     stylizer, data = stylizer_of(arguments), data_of(arguments)
-    shards = data.shards()
     if isinstance(data, Folder):
-        data.check(shards, stylizer.names(""))
+        data.check(data.shards(), stylizer.names(""))
     arguments.output.mkdir(parents=True, exist_ok=True)
     images.check_folder(arguments.output)
     how = said(arguments, style_files(arguments.styles))
     check_same(arguments.output, how)
-    work = Work(data, stylizer, how | {"versions": versions()}, sentence)
-    failures: list[str] = []
-    if left := work.left(shards[part::parts]):
-        styles = stylizer.readable.faults  # raises where there is nothing to paint with, or in
-        if arguments.engine == "beam":
-            failures += by_beam(arguments, work, left)
-        else:
-            manifest = arguments.output / f"manifest-{part}-of-{parts}.jsonl"
-            reports = [
-                work(shard, manifest) for shard in tqdm(left, unit="picture" if isinstance(data, Folder) else "shard")
-            ]
-            failures += [*map(sentence, styles.values()), *(text for report in reports for text in report.failures)]
-    if not work.left(shards):
-        work.finish()
-    return failures
+    return Work(data, stylizer, how | {"versions": versions()}, sentence)
 
 
 def by_beam(arguments: Arguments, work: Work, shards: list[str]) -> list[str]:
@@ -189,7 +196,6 @@ def stylizer_of(arguments: Arguments) -> Stylizer:
     output = arguments.output.resolve()
     names = ("seed", "mixed", "alpha", "plain", "preset", "levels", "transform", "shrinkage", "style_size")
     options = {name: getattr(arguments, name) for name in (*names, "refine_steps", "grid", "together")}
-    options["workers"] = arguments.workers if arguments.engine == "local" else 1  # Beam's paint, not this process
     store = arguments.style_store or output.with_name(f"{output.name}.styles")
     networks, options["copies"] = arguments.networks, arguments.per_image
     options["encode"] = reading_of(arguments).encode

@@ -78,7 +78,7 @@ class Stylizer:
       together: pictures of one padded size that are painted at once, which is faster on GPUs. With more than 1 the last
         bits of a result may depend on its neighbours.
       workers: processes that paint side by side on each computer. Of more than 1, each keeps to its part of the cores
-        (on Linux, and where nothing else started JAX before); the last bits of a result may depend on that.
+        (on Linux, and where nothing else started JAX before), on which depends how sums are rounded.
       encode: makes a style of (path, model, style_size, vgg=encoder or None).
     """
 
