@@ -1,6 +1,7 @@
 """`uwct augment`: the same files however the work is spread, and every one what its manifest says."""
 
 import json
+import os
 import shlex
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from PIL import Image
 
 import uwct
 from uwct.cli import augment, style
+from uwct.cli.dtypes import dtype_for
 from uwct.cli.encoding import encode_file
 from uwct.pictures import images
 from uwct.pipeline import style_pool
@@ -54,6 +56,18 @@ def test_any_number_of_processes_writes_the_same_files(data):
     assert files("three") == files("one")
     run("in other --per-image 2 --seed 6")
     assert files("other") != files("one")
+
+
+def test_a_program_of_ones_own_makes_the_same_bytes(data):
+    """Its JAX compiles as by default: what other commands ask of XLA rounds in another order."""
+    before = os.environ["XLA_FLAGS"]
+    run("in out --seed 5")
+    assert os.environ["XLA_FLAGS"] == before
+    stylizer = uwct.Stylizer("styles", None, "tiny.safetensors", dtype_for("auto"), seed=5, levels=(1, 2))
+    keys = ["cats/1.png", "cats/2.png", "dogs/1.png"]
+    made = stylizer({"key": keys, "image": [np.asarray(Image.open(Path("in", key))) for key in keys]})
+    for key, image in zip(keys, made["image"], strict=True):
+        np.testing.assert_array_equal(np.asarray(Image.open(Path("out", key))), image)
 
 
 def test_one_each_keeps_its_name_so_that_annotations_still_fit(data):

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import tyro
 from tqdm import tqdm
 
-from uwct.cli.cache import make_room, start_quickly
+from uwct.cli.cache import keep_programs, make_room
 from uwct.cli.dtypes import dtype_for
 from uwct.cli.encoding import encode_file
 from uwct.cli.errors import fail_partly, one_sentence, sentence
@@ -121,7 +121,7 @@ class Arguments:
 def main(argv: list[str] | None = None, prog: str = "uwct augment") -> None:
     """Augments, as the help says."""
     arguments = tyro.cli(Arguments, args=argv, prog=prog, description=HELP)
-    start_quickly()
+    keep_programs()  # and not start_quickly: the same bytes as those of a Stylizer elsewhere
     with one_sentence(), pixel_limit(arguments.max_megapixels):
         part, parts = check(arguments)
         failures = run(arguments, part, parts)

@@ -70,13 +70,21 @@ def trim() -> None:
 
 
 def start_quickly() -> None:
-    """To be called before JAX computes anything, since then it reads how to compile.
+    """To be called before JAX computes anything, since then it reads how to compile: quickly.
 
-    Keeps compiled programs in the user's cache directory, so that a size seen before starts at once, and trims it at
-    the end, unless JAX_COMPILATION_CACHE_DIR names another; the user's XLA_FLAGS come last. Takes what is imported from
-    the garbage collector, and all that is left at the end: to look through it took a sixth of a short command's time.
+    The user's XLA_FLAGS come last.
     """
     os.environ["XLA_FLAGS"] = f"{QUICKER} {os.environ.get('XLA_FLAGS', '')}"
+    keep_programs()
+
+
+def keep_programs() -> None:
+    """To be called before JAX computes anything: what it compiles is that of any other program.
+
+    Keeps compiled programs in the user's cache directory, so that a size seen before starts at once, and trims it at
+    the end, unless JAX_COMPILATION_CACHE_DIR names another. Takes what is imported from the garbage collector, and all
+    that is left at the end: to look through it took a sixth of a short command's time.
+    """
     if place := folder():
         jax.config.update("jax_compilation_cache_dir", str(place))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
