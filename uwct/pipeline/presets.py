@@ -26,7 +26,7 @@ class Preset:
 
 PRESETS = {
     "gentle": Preset((3, 2, 1), (0.4, 0.5, 0.6)),
-    "paint": Preset((4, 3, 2, 1), (0.9, 0.65, 0.4, 0.4)),
+    "paint": Preset((4, 3, 2, 1), (1, 0.8, 0.5, 0.5)),
     "texture": Preset((5, 4, 3, 2, 1), (0.6, 0.8, 0.7, 0.6, 0.6)),
     "shallow": Preset((2, 1), (0.8, 0.8)),
     "deep": Preset((5, 4), (0.8, 0.8)),
