@@ -5,15 +5,16 @@
 # paint, in five stretches; then levels 5 and 4 anew, each from the level before it; and at last levels 4 to 1 together
 # once more. On two CPU cores it takes some twelve hours.
 #
-# The result, runs/deeper/model.safetensors, is shipped as uwct/weights/small.safetensors. Further options are passed on to
-# every command. Interrupted and started again, it goes on where it was. (The shipped file differs: its first part had a
-# learning rate of 0.006 in its second stage; runs/paint came of a forerunner of the task, which scaled features to
-# variance 1 first, had eight paintings among its styles, left level 1 out of what is reconstructed, and was stopped after
-# 700 steps; runs/longer was stopped at step 2000, runs/stronger at step 274, runs/lpips at step 2350, runs/deep4 at step
-# 2750 and runs/deeper at step 400, each of which passed on its average weights. All before runs/lpips learned by a forerunner of the loss, which knew
-# photographs by the directions of VGG-16's features and not by LPIPS, and scaled its channels, which no judge does: hence
-# their weights. runs/paint and runs/longer learned while the preset "paint" had the strengths 1, 0.6, 0.4 and 0.4, the next
-# three while it had 1, 0.7, 0.45 and 0.45, runs/deeper while it had 0.9, 0.65, 0.4 and 0.4, and all of these but runs/paint were tested on 16 photographs.)
+# The result, runs/deeper/model.safetensors, is shipped as uwct/weights/small.safetensors. Further options are passed on
+# to every command. Interrupted and started again, it goes on where it was. (The shipped file differs: its first part
+# had a learning rate of 0.006 in its second stage; runs/paint came of a forerunner of the task, which scaled features
+# to variance 1 first, had eight paintings among its styles, left level 1 out of what is reconstructed, and was stopped
+# after 700 steps; runs/longer was stopped at step 2000, runs/stronger at step 274, runs/lpips at step 2350, runs/deep4
+# at step 2750 and runs/deeper at step 400, each of which passed on its average weights. All before runs/lpips learned
+# by a forerunner of the loss, which knew photographs by the directions of VGG-16's features and not by LPIPS, and
+# scaled its channels, which no judge does: hence their weights. runs/paint and runs/longer learned while the preset
+# "paint" had the strengths 1, 0.6, 0.4 and 0.4, the next three while it had 1, 0.7, 0.45 and 0.45, runs/deeper while it
+# had 0.9, 0.65, 0.4 and 0.4, and all of these but runs/paint were tested on 16 photographs.)
 set -euo pipefail
 
 train() {
