@@ -45,7 +45,8 @@ def _take(workers: int, held: ExitStack) -> None:
 
 def _keep_to(cores: list[int]) -> None:
     for thread in os.listdir("/proc/self/task"):  # NumPy's may have started
-        os.sched_setaffinity(int(thread), cores)
+        with suppress(ProcessLookupError):  # it has ended since
+            os.sched_setaffinity(int(thread), cores)
 
 
 def _taken(part: list[int], held: ExitStack) -> bool:
