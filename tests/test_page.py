@@ -110,9 +110,9 @@ def test_ones_own_pictures_are_painted_as_python_paints_them(page, folder, tiny_
     slider.focus()
     for _ in range(6):  # by the keyboard, a twentieth each
         slider.press("ArrowLeft")
-    assert slider.input_value() == "0.6"
+    assert slider.input_value() == "0.7"
     second = painted(page)
-    np.testing.assert_allclose(second, by_uwct(tiny_model, folder, (0.6, *PAINT.alpha[1:])), atol=0.51 + 0.255)
+    np.testing.assert_allclose(second, by_uwct(tiny_model, folder, (0.7, *PAINT.alpha[1:])), atol=0.51 + 0.255)
     assert np.abs(second - first).max() > 2
 
 

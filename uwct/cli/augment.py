@@ -169,8 +169,9 @@ def run(arguments: Arguments, part: int, parts: int) -> list[str]:
 def work_of(arguments: Arguments) -> Work:
     """What is to be done; raises ValueError where OUT does not fit, or holds something else."""
     stylizer, data = stylizer_of(arguments), data_of(arguments)
+    shards = data.shards()  # raises before anything is written
     if isinstance(data, Folder):
-        data.check(data.shards(), stylizer.names(""))
+        data.check(shards, stylizer.names(""))
     arguments.output.mkdir(parents=True, exist_ok=True)
     images.check_folder(arguments.output)
     how = said(arguments, style_files(arguments.styles))
