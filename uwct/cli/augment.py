@@ -45,9 +45,9 @@ random paintings, they look at shapes more (Geirhos et al., ICLR 2019).
 IN is a folder of pictures and of subfolders, which may be classes; a folder of WebDataset tars, or of Parquet files of
 Hugging Face datasets; or a data set of tensorflow-datasets, its folder or tfds:NAME. OUT becomes one of the same kind,
 with the same labels, in which every picture is there --per-image times, each time in one of the styles and of a
-strength drawn at random. The same seed gives the same files however the work is spread (--shard, --engine beam).
-Started again, the command goes on with what is missing; with other options or styles it refuses to mix both.
-OUT/manifest-0-of-1.jsonl tells what was drawn, or the data set itself does.
+strength drawn at random. The same seed and --workers give the same files however the work is spread (--shard,
+--engine beam). Started again, the command goes on with what is missing; with other options or styles it refuses to mix
+both. OUT/manifest-0-of-1.jsonl tells what was drawn, or the data set itself does.
 
 Examples:
   uwct augment photos stylized --styles paintings --per-image 2 --size 256
@@ -150,8 +150,7 @@ def run(arguments: Arguments, part: int, parts: int) -> list[str]:
     """Does what is not done yet of a part; returns what was wrong with pictures that were passed over."""
     failures: list[str] = []
     with share(arguments.workers):  # with Beam too, since the first style is encoded here
-        work = work_of(arguments)
-        shards = work.data.shards()
+        work, shards = work_of(arguments)
         if left := work.left(shards[part::parts]):
             styles = work.stylizer.readable.faults  # raises where there is nothing to paint with, or in
             if arguments.engine == "local":
@@ -166,8 +165,8 @@ def run(arguments: Arguments, part: int, parts: int) -> list[str]:
     return failures
 
 
-def work_of(arguments: Arguments) -> Work:
-    """What is to be done; raises ValueError where OUT does not fit, or holds something else."""
+def work_of(arguments: Arguments) -> tuple[Work, list[str]]:
+    """What is to be done, to which shards; raises ValueError where OUT does not fit, or holds something else."""
     stylizer, data = stylizer_of(arguments), data_of(arguments)
     shards = data.shards()  # raises before anything is written
     if isinstance(data, Folder):
@@ -176,7 +175,7 @@ def work_of(arguments: Arguments) -> Work:
     images.check_folder(arguments.output)
     how = said(arguments, style_files(arguments.styles))
     check_same(arguments.output, how)
-    return Work(data, stylizer, how | {"versions": versions()}, sentence)
+    return Work(data, stylizer, how | {"versions": versions()}, sentence), shards
 
 
 def by_beam(arguments: Arguments, work: Work, shards: list[str]) -> list[str]:
