@@ -2,8 +2,8 @@
 
 python benchmarks/photo.py --pairs examples/photos/coffee.jpg examples/photos/rocket.jpg
 
-Of every pair of a photo and the photo whose look it takes on, at --size: `--photo`; the same with the preset "paint";
-the preset that paints gently, whose colors it takes; and one affine map of colors for the whole picture. "edges" is the
+Of every pair of a photo and the photo whose look it takes on, at --size: `--photo`; the same with the preset "gentle";
+that preset without it, which paints; and one affine map of colors for the whole picture. "edges" is the
 SSIM of the gradients of luminance (Sobel), "SSIM" that of colors, LPIPS the distance to the photo by AlexNet, "style"
 that to the other photo by VGG-16 and AlexNet. Then the command at --megapixels, two pictures of one size in one
 process, the first of which compiles, and the memory that it took at most. Prints two Markdown tables.
@@ -32,10 +32,11 @@ from uwct.networks.model import Model
 from uwct.pictures import images
 from uwct.pipeline.colors import LUMA
 from uwct.pipeline.photo import regression
-from uwct.pipeline.presets import PHOTO, PRESETS, Preset
+from uwct.pipeline.presets import PRESETS, Preset
 from uwct.transforms.matching import TRANSFORMS
 from uwct.transforms.statistics import moments
 
+PAINT = PRESETS["paint"]
 Pairs = Annotated[tuple[Path, ...], tyro.conf.arg(metavar="PHOTO LOOK [PHOTO LOOK ...]")]
 
 
@@ -78,20 +79,20 @@ def painted(model: Model, photo: jax.Array, look: jax.Array, preset: Preset) -> 
     return jnp.clip(result, 0, 1)
 
 
-def photographic(model: Model, photo: jax.Array, look: jax.Array, preset: Preset = PHOTO) -> jax.Array:
-    """What --photo does, with another --preset beside it or without."""
+def photographic(model: Model, photo: jax.Array, look: jax.Array, preset: Preset = PAINT) -> jax.Array:
+    """What --photo does, by the colors that a preset paints."""
     return jnp.clip(uwct.stylize_photo(model, photo, look, preset.levels, preset.alpha), 0, 1)
 
 
 def by_one_map(model: Model, photo: jax.Array, look: jax.Array) -> jax.Array:
     """The affine map of the colors of the whole picture that comes nearest to what --photo paints."""
-    both = jnp.concatenate([photo, painted(model, photo, look, PHOTO)], -1)
+    both = jnp.concatenate([photo, painted(model, photo, look, PAINT)], -1)
     return jnp.clip(regression(moments(both), jnp.eye(3)).apply(photo), 0, 1)
 
 
 WAYS: dict[str, Callable[[Model, jax.Array, jax.Array], jax.Array]] = {
     "`--photo`": photographic,
-    "`--photo --preset paint`": lambda model, photo, look: photographic(model, photo, look, PRESETS["paint"]),
+    "`--photo --preset gentle`": lambda model, photo, look: photographic(model, photo, look, PRESETS["gentle"]),
     "`--preset gentle`": lambda model, photo, look: painted(model, photo, look, PRESETS["gentle"]),
     "one map of colors": by_one_map,
     "the photo itself": lambda model, photo, look: photo,

@@ -16,7 +16,7 @@ from uwct.cli.look import Look, Name
 from uwct.networks.model import load
 from uwct.pictures import images
 from uwct.pipeline import whole
-from uwct.pipeline.presets import PHOTO, PRESETS
+from uwct.pipeline.presets import PRESETS
 
 
 def run(*words):
@@ -367,8 +367,7 @@ def test_every_preset_can_be_named():
     assert set(names) == set(PRESETS)
     for name in names:
         assert Look(preset=name).resolve() == Look(preset=name, photo=True).resolve() == PRESETS[name]
-    assert Look().resolve() == PRESETS["paint"]
-    assert Look(photo=True).resolve() == PHOTO
+    assert Look().resolve() == Look(photo=True).resolve() == PRESETS["paint"]
 
 
 @pytest.mark.parametrize("tile", ["off", "96"])

@@ -7,7 +7,7 @@ import tyro
 
 from uwct.cli.limits import check_size
 from uwct.networks.config import check_level
-from uwct.pipeline.presets import PHOTO, PRESETS, Preset
+from uwct.pipeline.presets import PRESETS, Preset
 
 NUMBERS = "NUMBER [NUMBER ...]"
 Name = Literal["paint", "gentle", "texture", "shallow", "deep", "colors"]
@@ -21,14 +21,10 @@ class Look:
     photo: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Give the photo the style's light and colors, but no strokes: it stays a photograph, with all its details. Best
     with another photo as the style. A small copy is painted, and the photo's own pixels take its colors on."""
-    preset: Annotated[
-        Name | None,
-        tyro.conf.arg(metavar="{paint,gentle,texture,shallow,deep,colors}", help_behavior_hint="(default: paint)"),
-    ] = None
+    preset: Annotated[Name, tyro.conf.arg(metavar="{paint,gentle,texture,shallow,deep,colors}")] = "paint"
     """Settings that go well together: "paint" for strokes and colors; "gentle" keeps more of the photo's details;
     "texture" lets the style take over; "shallow" changes colors and fine texture only; "colors" colors only; "deep"
-    large patterns only. With --photo it has settings of its own unless a preset is named. Each of the following options
-    replaces one setting of the preset."""
+    large patterns only. Each of the following options replaces one setting of the preset."""
     levels: Annotated[
         tuple[int, ...] | None, tyro.conf.arg(metavar="LEVEL [LEVEL ...]", help_behavior_hint=PRESETS_OWN)
     ] = None
@@ -51,13 +47,9 @@ class Look:
     """From 0 to 1: how much faint variation in the photo is kept from being blown up to the style's full strength;
     0 is the paper's method, more keeps skies and skin plain."""
 
-    @property
-    def _preset(self) -> Preset:
-        return PHOTO if self.photo and self.preset is None else PRESETS[self.preset or "paint"]
-
     def resolve(self) -> Preset:
         """The preset with the replacements, its levels from deep to shallow; raises ValueError for bad ones."""
-        preset = self._preset
+        preset = PRESETS[self.preset]
         levels = preset.levels if self.levels is None else self.levels
         if not levels or len(set(levels)) != len(levels):
             raise ValueError(f"--levels must name levels, each once, not {list(levels)}")
@@ -74,7 +66,7 @@ class Look:
 
     def _alphas(self, levels: tuple[int, ...]) -> tuple[float, ...]:
         """One alpha a level: as given, or the preset's; levels that it lacks take that of its deepest."""
-        preset = self._preset
+        preset = PRESETS[self.preset]
         if self.alpha is None:
             strengths = dict(zip(preset.levels, preset.alpha, strict=True))
             return tuple(strengths.get(level, preset.alpha[0]) for level in levels)

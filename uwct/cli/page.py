@@ -16,7 +16,7 @@ from uwct.cli.errors import FAULTS, sentence
 from uwct.cli.painter import KeepColors, Painter, Wish
 from uwct.cli.refining import EVERY
 from uwct.pictures import images
-from uwct.pipeline.presets import PHOTO, PRESETS, Preset
+from uwct.pipeline.presets import PRESETS
 
 MIXED = 4  # styles at once
 THUMBNAIL, PREVIEW = 240, 640  # long sides in pixels, of styles in the gallery, and of the photo that is painted over
@@ -68,12 +68,9 @@ def build(
     levels = [level for level in LEVELS if level in painter.model.levels]
     manners = [(MANNERS[name], name) for name, preset in PRESETS.items() if set(preset.levels) <= set(levels)]
 
-    def strengths_in(preset: Preset) -> list[float]:
-        strengths = dict(zip(preset.levels, preset.alpha, strict=True))
-        return [strengths.get(level, 0) for level in levels]
-
     def strengths_of(name: str) -> list[float]:
-        return strengths_in(PRESETS[name])
+        strengths = dict(zip(PRESETS[name].levels, PRESETS[name].alpha, strict=True))
+        return [strengths.get(level, 0) for level in levels]
 
     with gr.Blocks(title="uwct: paint a photo", analytics_enabled=False, fill_width=True) as page:
         shelf, chosen = gr.State(shelf_at_first), gr.State([])
@@ -189,10 +186,6 @@ def build(
         gallery.select(toggle, [shelf, chosen, *shares], [chosen, gallery, *shares], show_progress="hidden")
         add.upload(add_style, [add, shelf, chosen, *shares], [shelf, chosen, gallery, *shares], show_progress="hidden")
         manner.input(strengths_of, manner, strengths, show_progress="hidden")
-        photographic.input(
-            lambda on: [*strengths_in(PHOTO if on else PRESETS["paint"]), None if on else "paint"],
-            photographic, [*strengths, manner], show_progress="hidden",
-        )  # fmt: skip
         gr.on([slider.input for slider in strengths], lambda: None, None, manner, show_progress="hidden")
         everything = [photo, chosen, kept, part, mask, refine, photographic, *shares, *strengths]
         painting = go.click(paint, everything, [result, download], concurrency_limit=1, show_progress_on=result)

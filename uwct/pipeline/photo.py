@@ -20,30 +20,31 @@ from uwct.networks.model import Model
 from uwct.pictures.images import fitted
 from uwct.pipeline.level import Settings
 from uwct.pipeline.parts import Strength, Wanted, Weights, resolve
-from uwct.pipeline.presets import PHOTO
+from uwct.pipeline.presets import PRESETS
 from uwct.pipeline.whole import finished, painted
 from uwct.transforms.affine import Affine
 from uwct.transforms.matching import TRANSFORMS, Transform
 from uwct.transforms.statistics import Moments
 
+LOOK = PRESETS["paint"]  # whose colors a photo takes on
 SIDE = 512  # pixels, the long side of the small copy
 STRIDE = 8  # pixels of the small copy from place to place
-RADIUS = 32.0  # the same, the standard deviation of the windows and of their smoothing
+RADIUS = 16.0  # the same, the standard deviation of the windows and of their smoothing
 WIDE = 4  # times the radius, of windows to whose map that of a window tends
 ROWS = 256  # of a photo that are mapped at a time
-RIDGE = 1e-3  # a variance of colors: what varies less takes on the map of what is around it
+RIDGE = 1e-3  # a variance of colors: what varies less takes on the map of what is around it, if that adds no contrast
 
 
 def stylize_photo(
     model: Model,
     photo: Array,
     style: Wanted,
-    levels: Sequence[int] = PHOTO.levels,
-    alpha: Strength = PHOTO.alpha,
+    levels: Sequence[int] = LOOK.levels,
+    alpha: Strength = LOOK.alpha,
     *,
     weights: Weights | None = None,
-    transform: Transform = TRANSFORMS[PHOTO.transform],
-    shrinkage: float | Array = PHOTO.shrinkage,
+    transform: Transform = TRANSFORMS[LOOK.transform],
+    shrinkage: float | Array = LOOK.shrinkage,
 ) -> Array:
     """Gives a photo `[H, W, 3]` the look of a style, but none of its strokes.
 
@@ -101,14 +102,15 @@ def maps_of(windows: Moments) -> Affine:
     """The map of each window from photo to stylized colors, by least squares, smoothed over the windows around it.
 
     Where colors hardly vary it is drawn towards the map of a wider window, and that to the map of the whole picture, so
-    that detail stays there too.
+    that detail stays there too; but no further than to the photo's own contrast, so that grain does not grow.
     """
     height, width = windows.weight.shape
     everywhere = united(windows, jnp.ones((1, height)), jnp.ones((1, width)))
     wide = united(windows, *(gaussian(size, size, WIDE * RADIUS / STRIDE) for size in (height, width)))
     maps = Affine(jnp.eye(3), jnp.zeros(3))
     for m in (everywhere, wide, windows):
-        maps = regression(m, maps.matrix)
+        contrast = jnp.abs(maps.matrix).sum(-1).max(-1)[..., None, None]  # at most so many times that of the photo
+        maps = regression(m, maps.matrix / jnp.maximum(contrast, 1))
     rows, columns = (gaussian(size, size, RADIUS / STRIDE) for size in (height, width))
     counted = jnp.concatenate([windows.weight[..., None], windows.weight[..., None] * flattened(maps)], axis=-1)
     sums = jnp.einsum("ih,jw,hwc->ijc", rows, columns, counted, precision=lax.Precision.HIGHEST)

@@ -32,5 +32,3 @@ PRESETS = {
     "deep": Preset((5, 4), (0.8, 0.8)),
     "colors": Preset((1,), (1,)),
 }
-# For photographs that stay photographs (see photo.py), chosen on pairs of photographs.
-PHOTO = Preset((3, 2, 1), (0.4, 0.5, 0.6))
