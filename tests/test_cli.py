@@ -55,3 +55,11 @@ def test_help_runs_from_every_entry(command):
     for entry in entries:
         result = subprocess.run([*entry, "--help"], capture_output=True, text=True, cwd=ROOT, check=True)
         assert "Example" in result.stdout
+
+
+def test_help_that_nobody_reads_to_its_end_ends_silently():
+    program = [sys.executable, "-m", "uwct", "video", "--help"]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 1

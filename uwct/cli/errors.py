@@ -62,6 +62,12 @@ def fail_partly(faults: list[str]) -> None:
         sys.exit(1)
 
 
+def end_unread() -> NoReturn:
+    """Ends where nobody reads on, as behind `| head`: silently, exit code 1."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(1)
+
+
 @contextmanager
 def one_sentence() -> Iterator[None]:
     """Turns the library's errors about what it was given into one line on stderr and exit code 2.
@@ -74,9 +80,8 @@ def one_sentence() -> Iterator[None]:
             sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
         try:
             yield
-        except BrokenPipeError:  # nobody reads on, as behind `| head`
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(1)
+        except BrokenPipeError:
+            end_unread()
         except FAULTS as fault:
             fail(sentence(fault))
         except KeyboardInterrupt:

@@ -61,4 +61,9 @@ def main() -> None:
     else:
         print(f"error: there is no command {command!r}\n\n{USAGE}", file=sys.stderr)
         sys.exit(2)
-    run(rest, prog=f"uwct {command}")
+    try:
+        run(rest, prog=f"uwct {command}")
+    except BrokenPipeError:  # of help
+        from uwct.cli.errors import end_unread
+
+        end_unread()
