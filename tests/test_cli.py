@@ -57,8 +57,9 @@ def test_help_runs_from_every_entry(command):
         assert "Example" in result.stdout
 
 
-def test_help_that_nobody_reads_to_its_end_ends_silently():
-    program = [sys.executable, "-m", "uwct", "video", "--help"]
+@pytest.mark.parametrize("words", [["-m", "uwct", "video"], ["stylize.py"], ["train.py"]])
+def test_help_that_nobody_reads_to_its_end_ends_silently(words):
+    program = [sys.executable, *words, "--help"]
     with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
         process.stdout.close()
         assert process.stderr.read() == ""

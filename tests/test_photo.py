@@ -45,6 +45,13 @@ def test_an_affine_change_of_colors_is_found_and_made_at_any_size(shape):
     np.testing.assert_allclose(found, big @ MATRIX.T + BIAS, atol=3e-3 if min(shape) > 16 else 0.2)
 
 
+def test_more_contrast_is_found_where_colors_vary_much(rng):
+    rgb = jnp.asarray(rng.random((200, 300, 3)), jnp.float32)
+    matrix = np.float32([[0.5, 0.3, 0], [0.1, 0.7, -0.1], [0, 0.2, 1.1]])
+    found = mapped(rgb, color_maps(rgb, rgb @ matrix.T + BIAS))
+    np.testing.assert_allclose(found, rgb @ matrix.T + BIAS, atol=3e-3)
+
+
 @pytest.mark.parametrize(("contrast", "of_grain"), [(0.6, 0.6), (2, 1)])
 def test_detail_stays_where_nothing_else_varies(contrast, of_grain):
     """A wall with hardly any grain, beside a colorful picture: its grain takes on the contrast of the whole, but does

@@ -28,7 +28,8 @@ Examples:
 
 def main(argv: list[str] | None = None, prog: str = "stylize.py") -> None:
     """Stylizes, as the help says."""
-    arguments = tyro.cli(Arguments, args=argv, prog=prog, description=HELP)
+    with one_sentence():
+        arguments = tyro.cli(Arguments, args=argv, prog=prog, description=HELP)
     with one_sentence(), pixel_limit(arguments.max_megapixels):
         jobs = planned(arguments)
     from uwct.cli.cache import start_quickly  # with JAX, for which help and refusals do not wait
