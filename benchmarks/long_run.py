@@ -75,7 +75,7 @@ def report(arguments: Arguments, shapes: list[tuple[int, int]], course: list[tup
     """Prints the table, and writes the figures and the plot."""
     memory, programs = zip(*course, strict=True)
     tenth = max(1, len(course) // 10)
-    buckets = {tuple(map(bucket, shape)) for shape in shapes}
+    buckets = {bucket(*sorted(shape)) for shape in shapes}
     row: dict[str, Any] = {
         "pictures": len(course),
         "shapes": len(set(shapes)),

@@ -1,6 +1,7 @@
 """Pictures of NumPy, in buckets of few sizes, become what they become as they are, and share their programs."""
 
 import logging
+import math
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ import uwct
 from uwct.networks.layers import conv3x3, conv_layer
 from uwct.pipeline import whole
 from uwct.pipeline.level import Settings
-from uwct.pipeline.padding import bucket, bucket_extent
+from uwct.pipeline.padding import bucket, place_of
 from uwct.pipeline.parts import resolve
 
 SIZES = [(1, 1), (1, 70), (16, 17), (33, 40), (48, 63), (65, 20), (64, 50), (64, 64)]
@@ -25,16 +26,28 @@ def style(tiny_model):
     return uwct.encode_style(tiny_model, jnp.asarray(picture(40, 30, 9)))
 
 
-@pytest.mark.parametrize("side", range(1, 5000, 7))
-def test_a_bucket_holds_its_sides_and_is_little_longer(side):
-    length = bucket(side)
-    assert side <= length < side + max(64, side / 8)
-    assert length % 64 == 0
-    assert bucket(length) == length
+@pytest.mark.parametrize("columns", range(1, 5000, 7))
+@pytest.mark.parametrize("share", [0.01, 0.4, 0.75, 1])
+def test_a_bucket_holds_its_sides_and_is_little_longer(columns, share):
+    rows = math.ceil(share * columns)
+    height, width = bucket(rows, columns)
+    assert columns <= width < columns + max(64, columns / 8)
+    assert width % 64 == height % 16 == 0
+    assert rows <= height < (rows + max(64, rows / 8) if columns > 1024 else max(2 * rows, 241))
+    assert bucket(height, width) == (height, width)
 
 
 def test_buckets_are_few():
-    assert len({bucket(side) for side in range(1, 8193)}) == 16 + 3 * 8
+    sides = range(1, 1025, 5)
+    assert len({bucket(rows, columns) for columns in sides for rows in sides if rows <= columns}) == 63
+    assert len({bucket(rows, 1024) for rows in range(1, 1025)}) == 7
+    assert len({bucket(1, columns)[1] for columns in range(1, 8193)}) == 16 + 3 * 8
+
+
+@pytest.mark.parametrize("platform", ["gpu", "tpu"])
+def test_on_accelerators_which_compute_the_whole_array_no_rows_are_added(monkeypatch, platform):
+    monkeypatch.setattr(jax, "default_backend", lambda: platform)
+    assert bucket(300, 512) == (320, 512)
 
 
 @pytest.mark.parametrize("upsampled", [False, True])
@@ -64,7 +77,8 @@ def test_an_extent_may_be_traced(rng, extent):
 @pytest.mark.parametrize("size", SIZES)
 def test_pictures_and_styles_are_what_they_are_without(tiny_model, style, size):
     photo = picture(*size, 3)
-    assert (bucket_extent(photo) is None) == (size == (64, 64))
+    assert place_of(photo).transposed == (size[0] > size[1])
+    assert place_of(jnp.asarray(photo)) is None
     found, expected = (uwct.encode_style(tiny_model, each) for each in (photo, jnp.asarray(photo)))
     for level, of in expected.moments.items():
         np.testing.assert_allclose(found.moments[level].mean, of.mean, rtol=1e-4, atol=1e-5)
@@ -139,6 +153,7 @@ def test_sizes_of_one_bucket_share_all_programs(tiny_model, style, caplog):
     paint(70, 90)
     with jax.log_compiles(), caplog.at_level(logging.WARNING):
         paint(110, 67)
+        paint(67, 128)
         assert not [record.getMessage() for record in caplog.records if "Compiling" in record.getMessage()]
         paint(110, 700)  # of a bucket that no other test has
         assert [record for record in caplog.records if "Compiling" in record.getMessage()]

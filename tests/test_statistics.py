@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reference import features, mean_cov
 
-from uwct.transforms.statistics import Moments, merge, moments, psum, shrink
+from uwct.transforms.statistics import Moments, merge, moments, moments_in_blocks, psum, shrink
 
 
 def assert_moments_close(a: Moments, b: Moments, rtol: float = 1e-5) -> None:
@@ -97,6 +97,26 @@ def test_statistics_of_half_precision_are_float32(rng, dtype):
 def test_a_large_mean_costs_no_digits(rng):
     x = np.float32(rng.normal(size=(50, 50, 3)) + 1000)
     np.testing.assert_allclose(moments(jnp.asarray(x)).cov, mean_cov(x)[1], atol=2e-3)
+
+
+@pytest.mark.parametrize("rows", [1, 4, 7, 50])
+@pytest.mark.parametrize(("dtype", "rtol"), [("float32", 1e-5), ("float64", 1e-13)])
+def test_in_blocks_the_moments_are_those_of_the_first_rows(rng, monkeypatch, rows, dtype, rtol):
+    monkeypatch.setattr("uwct.transforms.statistics.BLOCK_ELEMENTS", 3 * 20 * 4)  # 17 blocks, the last of two rows
+    with jax.enable_x64(dtype == "float64"):
+        x, weights = np.stack([features(rng, 50, 20, 4) + 30] * 2), rng.random((2, 50, 20))
+        found = moments_in_blocks(jnp.asarray(x, dtype), jnp.asarray(weights, dtype), rows)
+        for picture in (0, 1):
+            counting = x[picture, :rows].reshape(-1, 4), weights[picture, :rows].ravel()
+            mean = np.average(counting[0], axis=0, weights=counting[1])
+            scatter = np.cov(counting[0].T, aweights=counting[1], ddof=0) * counting[1].sum()
+            expected = Moments(counting[1].sum(), mean, scatter)
+            assert_moments_close(jax.tree.map(lambda a, picture=picture: a[picture], found), expected, rtol)
+
+
+def test_flat_rows_have_exactly_no_covariance_in_blocks():
+    x = jnp.full((512, 512, 4), 0.3, "bfloat16")
+    assert (moments_in_blocks(x, jnp.ones((512, 512)).at[3:9].set(0), 500).cov == 0).all()
 
 
 def test_shapes_that_do_not_fit_are_refused():

@@ -51,26 +51,45 @@ def conv(x: Array, kernel: Array) -> Array:
     return _in_blocks(block, shape, rows, 1, kernel)
 
 
-def layer(x: Array, kernel: Array, bias: Array, *, relu: bool, upsampled: bool) -> Array:
+def layer(
+    x: Array, kernel: Array, bias: Array, extent: tuple[Array, Array] | None, *, relu: bool, upsampled: bool
+) -> Array:
     """A whole layer, `y[N, s H, s W, D]` of `x[N, H, W, C]`: up-sampling (s = 2), reflection, convolution, ReLU.
 
-    Each block of rows goes through all of it while it is in cache. H and W are at least 2.
+    Each block of rows goes through all of it while it is in cache. Of an extent, the upper left (rows, columns) that
+    count, what lies beyond comes out as anything finite, and blocks beyond are left out. H and W are at least 2.
     """
     n, height, width, channels = x.shape
+    size: Any = (height, width) if extent is None else tuple(side.astype(int) for side in extent)
     scale = 2 if upsampled else 1
     rows = min(height, max(1, BLOCK_ELEMENTS // max(1, scale**2 * n * width * channels)))
     # An up-sampled picture's reflection about its border pixel is that pixel's twin: the source's border pixel.
-    edge = 0 if upsampled else 1
+    edges = [_edges(side, 0 if upsampled else 1) for side in size]
     source = bits(x).reshape(n, height, width * channels)
 
     def block(start: Array) -> Parts:
-        above = jnp.where(start == 0, edge, start - 1)
-        below = jnp.where(start == height - rows, height - 1 - edge, start + rows)
-        within = jnp.concatenate([_rows(source, above, 1), _rows(source, start, rows), _rows(source, below, 1)], axis=1)
-        padded = _padded_columns(within, edge, channels).reshape(n, rows + 2, width + 2, channels)
+        (first, last), below = edges[0], start + rows
+        above = _rows(source, jnp.where(start == 0, first, start - 1), 1)
+        below = _rows(source, jnp.where(below < size[0], below, last), 1)
+        within = jnp.concatenate([above, _rows(source, start, rows), below], axis=1)
+        if extent is not None:  # the border may lie in the middle of the block
+            within = lax.dynamic_update_slice_in_dim(within, below, jnp.minimum(size[0] - start, rows) + 1, axis=1)
+        padded = _padded_columns(within, edges[1], channels)
+        if extent is not None:
+            copied = padded[:, :, -channels:]
+            padded = lax.dynamic_update_slice_in_dim(padded, copied, (size[1] + 1) * channels, axis=2)
+        padded = padded.reshape(n, rows + 2, width + 2, channels)
         return _upsampled_block(padded, kernel) if upsampled else _conv_block(padded, kernel)
 
-    return _in_blocks(block, (n, scale * height, scale * width, kernel.shape[3]), rows, scale, kernel, bias, relu)
+    shape, blocks = (n, scale * height, scale * width, kernel.shape[3]), (size[0] + rows - 1) // rows
+    return _in_blocks(block, shape, rows, scale, kernel, bias, relu, blocks)
+
+
+def _edges(side: Any, edge: int) -> tuple[Any, Any]:
+    """The pixels, `edge` from the first and from the last of a side, that reflection puts beyond its ends."""
+    if isinstance(side, int):
+        return edge, side - 1 - edge
+    return jnp.minimum(edge, side - 1), jnp.maximum(side - 1 - edge, 0)
 
 
 def _in_blocks(
@@ -81,13 +100,15 @@ def _in_blocks(
     kernel: Array,
     bias: Array | None = None,
     relu: bool = False,
+    blocks: Any = None,
 ) -> Array:
     """The whole `y[N, H, W, D]` of that shape; `block(k)` gives the parts that come of `rows` rows from the k-th on.
 
-    The source, which the rows are of, has H / scale of them.
+    The source, which the rows are of, has H / scale of them. What fewer `blocks` than that takes leave out is 0.
     """
     n, height, width, outputs = shape
     height //= scale
+    blocks = -(-height // rows) if blocks is None else blocks
     apart = 2 if _comes_apart(width, kernel) else 1
     whole = apart == 1 and outputs > FEW_CHANNELS  # narrow pixels go as one long row
     columns, channels = (1, width * outputs) if whole else (width // apart, outputs)
@@ -106,7 +127,7 @@ def _in_blocks(
         return y
 
     y = bits(jnp.zeros((n, height, scale * columns, apart * channels), kernel.dtype))
-    return floats(lax.fori_loop(0, -(-height // rows), step, y), kernel.dtype).reshape(shape)
+    return floats(lax.fori_loop(0, blocks, step, y), kernel.dtype).reshape(shape)
 
 
 def _comes_apart(width: int, kernel: Array) -> bool:
@@ -219,10 +240,10 @@ def _kernel_block(x: Array, y: Array) -> Array:
     return jnp.stack(rows).reshape(3, 3, channels, outputs)
 
 
-def _padded_columns(x: Array, edge: int, channels: int) -> Array:
-    """One more column on either side of `[N, H, W * C]`, a copy of the one that is `edge` from the border."""
-    first, last = edge * channels, x.shape[2] - (1 + edge) * channels
-    return jnp.concatenate([x[:, :, first : first + channels], x, x[:, :, last : last + channels]], axis=2)
+def _padded_columns(x: Array, edges: tuple[Any, Any], channels: int) -> Array:
+    """One more column on either side of `[N, H, W * C]`, copies of those two."""
+    first, last = (lax.dynamic_slice_in_dim(x, edge * channels, channels, axis=2) for edge in edges)
+    return jnp.concatenate([first, x, last], axis=2)
 
 
 def _columns(x: Array) -> Array:

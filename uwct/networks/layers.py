@@ -82,16 +82,19 @@ def conv_layer(
     """`conv3x3` of `x[..., H, W, C]`, up-sampled before if `upsampled`, and with a ReLU after if `relu`.
 
     It computes in `dtype`, by default that of `x`. On the CPU it is one pass over the pixels. Of an `extent` it is that
-    of the rows and columns within; what comes of those beyond is of no use.
+    of the rows and columns within; what comes of those beyond is of no use, and on the CPU such rows take no time.
     """
     if extent is not None and padding != "reflect":
         raise ValueError(f'only padding "reflect" has an extent, not {padding!r}')
-    lines = None if extent is None else _lines(x.shape, extent, 0 if upsampled else 1)
     how: Any = {"relu": relu, "upsampled": upsampled, "padding": padding, "dtype": dtype}
-    return _layer(x, kernel, bias, lines, **how)
+    return _layer(x, kernel, bias, extent and tuple(map(_number, extent)), **how)
 
 
-def _light(x: Array, kernel: Array, bias: Array, lines: Any, **_: Any) -> bool:
+def _number(side: Any) -> Any:
+    return np.int32(side) if isinstance(side, int) else side
+
+
+def _light(x: Array, kernel: Array, bias: Array, extent: Any, **_: Any) -> bool:
     """Whether a layer computes in some milliseconds, and by loops that quick compilation does not slow down."""
     narrow, wide = sorted(kernel.shape[2:])
     return narrow > 16 and wide > 32 and x.size * kernel.shape[3] < LIGHT
@@ -99,56 +102,38 @@ def _light(x: Array, kernel: Array, bias: Array, lines: Any, **_: Any) -> bool:
 
 @quick_jit("relu", "upsampled", "padding", "dtype", small=_light)
 def _layer(
-    x: Array, kernel: Array, bias: Array, lines: Any, *, relu: bool, upsampled: bool, padding: Padding, dtype: Any
+    x: Array, kernel: Array, bias: Array, extent: Extent, *, relu: bool, upsampled: bool, padding: Padding, dtype: Any
 ) -> Array:
-    x = x if dtype is None else x.astype(dtype)
-    x = x if lines is None else _with_copies(x, lines)
-    return _conv_layer(x, kernel, bias, relu, upsampled, padding)
+    return _conv_layer(x if dtype is None else x.astype(dtype), kernel, bias, extent, relu, upsampled, padding)
 
 
-def _lines(shape: tuple[int, ...], extent: tuple[Any, Any], edge: int) -> Any:
-    """(from, to) of the row, and of the column, that reflection about the extent's border wants copied next to it.
-
-    It is `edge` from the last one within. Where the extent is all there is, the last one is copied onto itself.
-    """
-    numpy: Any = np if all(isinstance(size, int) for size in extent) else jnp
-    pairs = []
-    for length, size in zip(shape[-3:-1], extent, strict=True):
-        source = numpy.where(size < length, numpy.maximum(size - 1 - edge, 0), length - 1)
-        pairs.append((numpy.uint32(source), numpy.uint32(numpy.minimum(size, length - 1))))
-    return pairs  # unsigned, so that XLA is not told what to do with negative ones
-
-
-@jax.custom_jvp
-def _with_copies(x: Array, lines: Any) -> Array:
-    """The same with the lines of `_lines` copied."""
-    return convolution_cpu.floats(_copied(convolution_cpu.bits(x), lines), x.dtype)
-
-
-@_with_copies.defjvp
-def _with_copies_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
-    (x, lines), (dx, _) = primals, tangents
-    return _with_copies(x, lines), _copied(dx, lines)  # bits have no derivative
-
-
-def _copied(x: Array, lines: Any) -> Array:
-    for axis, (source, target) in zip((x.ndim - 3, x.ndim - 2), lines, strict=True):
-        starts = [[index if i == axis else np.uint32(0) for i in range(x.ndim)] for index in (source, target)]
-        sizes = [1 if i == axis else size for i, size in enumerate(x.shape)]
-        x = lax.dynamic_update_slice(x, lax.dynamic_slice(x, starts[0], sizes), starts[1])
-    return x
-
-
-@partial(jax.custom_jvp, nondiff_argnums=(3, 4, 5))
-def _conv_layer(x: Array, kernel: Array, bias: Array, relu: bool, upsampled: bool, padding: Padding) -> Array:
+@partial(jax.custom_jvp, nondiff_argnums=(4, 5, 6))
+def _conv_layer(
+    x: Array, kernel: Array, bias: Array, extent: Extent, relu: bool, upsampled: bool, padding: Padding
+) -> Array:
     symbolic = any(map(is_symbolic_dim, x.shape))  # sides that an exported program finds out later
     if padding != "reflect" or symbolic or min(x.shape[-3:-1]) < 2:
-        return _plain(x, kernel, bias, relu, upsampled, padding)
+        return _plain(_with_copies(x, extent, upsampled), kernel, bias, relu, upsampled, padding)
     *batch, height, width, _ = x.shape
     scale = 2 if upsampled else 1
     like = jax.ShapeDtypeStruct((*batch, scale * height, scale * width, bias.shape[0]), x.dtype)
-    y: Array = by_platform(x, kernel, bias, cpu=_fused, default=_plain, static=(relu, upsampled), like=like)
+    args, static = (x, kernel, bias, *(extent or ())), (relu, upsampled)
+    y: Array = by_platform(*args, cpu=_fused, default=_one_by_one, static=static, like=like)
     return y
+
+
+def _with_copies(x: Array, extent: Extent, upsampled: bool) -> Array:
+    """The same with the row and the column copied that reflection about an extent's border wants next to it.
+
+    It is the one before the last within, or, of what is to be up-sampled, the last. Where the extent is all there is,
+    the last is copied onto itself.
+    """
+    for axis, size in zip((x.ndim - 3, x.ndim - 2), extent or (), strict=False):
+        length = x.shape[axis]
+        source = jnp.where(size < length, jnp.maximum(size - (1 if upsampled else 2), 0), length - 1)
+        copied = lax.dynamic_slice_in_dim(x, source, 1, axis)
+        x = lax.dynamic_update_slice_in_dim(x, copied, jnp.minimum(size, length - 1), axis)
+    return x
 
 
 def _plain(x: Array, kernel: Array, bias: Array, relu: bool, upsampled: bool, padding: Padding = "reflect") -> Array:
@@ -156,9 +141,16 @@ def _plain(x: Array, kernel: Array, bias: Array, relu: bool, upsampled: bool, pa
     return jax.nn.relu(y) if relu else y
 
 
-def _fused(x: Array, kernel: Array, bias: Array, relu: bool, upsampled: bool) -> Array:
+def _one_by_one(x: Array, kernel: Array, bias: Array, *rest: Any) -> Array:
+    *extent, relu, upsampled = rest
+    return _plain(_with_copies(x, tuple(extent), upsampled), kernel, bias, relu, upsampled)
+
+
+def _fused(x: Array, kernel: Array, bias: Array, *rest: Any) -> Array:
+    *extent, relu, upsampled = rest
     pictures = x.reshape(-1, *x.shape[-3:])
-    y = convolution_cpu.layer(pictures, kernel.astype(x.dtype), bias, relu=relu, upsampled=upsampled)
+    how = {"relu": relu, "upsampled": upsampled}
+    y = convolution_cpu.layer(pictures, kernel.astype(x.dtype), bias, tuple(extent) or None, **how)
     return y.reshape(*x.shape[:-3], *y.shape[1:])
 
 
@@ -167,11 +159,12 @@ def _conv_layer_jvp(relu: bool, upsampled: bool, padding: Padding, primals: Any,
 
     The bias is added by a product, whose transpose XLA's CPU backend computes faster than a sum over all pixels.
     """
-    x, kernel, bias = primals
-    y = _conv_layer(x, kernel, bias, relu, upsampled, padding)
+    x, kernel, bias, extent = primals
+    y = _conv_layer(x, kernel, bias, extent, relu, upsampled, padding)
     ones = jnp.ones((*y.shape[:-1], 1), y.dtype)
 
     def resized(x: Array) -> Array:
+        x = _with_copies(x, extent, upsampled)
         return upsample(x) if upsampled else x
 
     terms = (
@@ -179,7 +172,7 @@ def _conv_layer_jvp(relu: bool, upsampled: bool, padding: Padding, primals: Any,
         lambda dkernel: _correlate(resized(x), dkernel, padding),
         lambda dbias: jnp.matmul(ones, dbias.astype(y.dtype)[None], precision=lax.Precision.HIGHEST),
     )
-    varying = [(f, d) for f, d in zip(terms, tangents, strict=True) if not isinstance(d, SymbolicZero)]
+    varying = [(f, d) for f, d in zip(terms, tangents[:3], strict=True) if not isinstance(d, SymbolicZero)]
     dy = sum(f(d) for f, d in varying)
     return y, jnp.where(y > 0, dy, 0) if relu else dy
 

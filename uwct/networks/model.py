@@ -9,6 +9,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,15 @@ class Model(struct.PyTreeNode):
     def levels(self) -> tuple[int, ...]:
         """The levels that have a decoder."""
         return tuple(level for level in LEVELS if f"decoder{level}" in self.params)
+
+    @cached_property
+    def transposed(self) -> "Model":
+        """The model that makes of a transposed picture what this one makes of the picture, transposed."""
+
+        def kernels(parameter: Any) -> Any:
+            return jax.device_put(np.asarray(parameter).swapaxes(0, 1)) if parameter.ndim == 4 else parameter
+
+        return self.replace(params=jax.tree.map(kernels, self.params))
 
     def encode(
         self,

@@ -54,11 +54,16 @@ class Settings(struct.PyTreeNode):
 
 
 def gather(
-    features: Array, shares: Sequence[Array | None], pixels: Array | None, level: int, precision: Precision
+    features: Array,
+    shares: Sequence[Array | None],
+    pixels: Array | None,
+    level: int,
+    precision: Precision,
+    extent: Extent = None,
 ) -> list[Moments]:
     """The moments of each part; `pixels` are weights `[..., H, W]` of all pixels (0 in padding), or None."""
     weights = [pixels if share is None else share if pixels is None else share * pixels for share in shares]
-    return [moments_of(features, each, level, precision) for each in weights]
+    return [moments_of(features, each, level, precision, extent) for each in weights]
 
 
 def maps_of(

@@ -1,14 +1,15 @@
 """Pictures of any size for networks that halve it: padded to multiples of the stride, with weights that say so.
 
 Programs are compiled for shapes. So that not every size of picture compiles its own, one can lie in the upper left of
-an array of one of few sizes, its bucket, and its own height and width, the extent, be numbers that programs are given.
-What it becomes is the same to rounding: the networks reflect at the extent, and statistics count nothing beyond.
+an array of one of few sizes, its bucket, and its own rows and columns, the extent, be numbers that programs are given.
+One that is taller than wide lies there transposed, and the networks' kernels are transposed too. What it becomes is the
+same to rounding: the networks reflect at the extent, and statistics count nothing beyond.
 
 Contract: pictures are `[..., H, W, C]`, weights `[..., H, W]`; a pixel in the padding has weight 0.
 """
 
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,11 +17,14 @@ import numpy as np
 from jax import Array
 
 from uwct.networks.config import LEVELS, stride
+from uwct.networks.model import Model
 from uwct.transforms.programs import quick_jit, tracing
 
 # Pictures are padded to multiples of what one pixel of relu5_1 covers, at every level, so that levels, and pictures of
 # nearly one size, share what is compiled.
 STRIDE = stride(LEVELS[-1])
+# Up to so many columns, memory for rows that are not needed costs less than compiling for each number of them.
+ROOMY = 1024
 
 
 def pad_to_stride(picture: Array) -> tuple[Array, Array | None]:
@@ -50,30 +54,62 @@ def _padded(picture: Array, bottom: int, right: int) -> tuple[Array, Array]:
     )
 
 
-def bucket(side: int) -> int:
-    """The length of the array for a side: a multiple of 64, above 1,024 of a sixteenth of the next power of 2."""
+class Place(NamedTuple):
+    """Where a picture lies in its bucket.
+
+    Attributes:
+      extent: its rows and columns there, no more of the former than of the latter.
+      transposed: whether those are the picture's columns and rows.
+    """
+
+    extent: tuple[int, int]
+    transposed: bool
+
+    def laid(self, values: Any, axis: int) -> np.ndarray:
+        """The bucket with the values of pixels in it, else 0; `axis` is that of the picture's rows, before columns."""
+        array = np.asarray(values, np.float32)
+        border = [(0, 0)] * array.ndim
+        for each, side, length in zip((axis, axis + 1), self.extent, bucket(*self.extent), strict=True):
+            border[each] = (0, length - side)
+        return np.pad(array.swapaxes(axis, axis + 1) if self.transposed else array, border)
+
+    def cut_out(self, picture: Array) -> Array:
+        """The picture `[..., H, W, C]` that lies in a bucket; without a program, which would have a shape."""
+        rows, columns = self.extent
+        inside = np.asarray(picture)[..., :rows, :columns, :]
+        return jax.device_put(inside.swapaxes(-3, -2) if self.transposed else inside)
+
+    def seen_by(self, model: Model) -> Model:
+        """The model that makes of what lies in the bucket what `model` makes of the picture."""
+        return model.transposed if self.transposed else model
+
+
+def place_of(picture: Any) -> Place | None:
+    """That of a picture `[..., H, W, 3]` of NumPy, which lies on no device yet; None for others, and in programs."""
+    if not isinstance(picture, np.ndarray) or tracing():
+        return None
+    height, width = picture.shape[-3:-1]
+    return Place((min(height, width), max(height, width)), height > width)
+
+
+def bucket(rows: int, columns: int) -> tuple[int, int]:
+    """The rows and columns of the array for a picture of so many, of which rows are the fewer.
+
+    Columns are a multiple of 64, above 1,024 of a sixteenth of the next power of 2. So are rows, but on a CPU, where
+    the networks spend no time on those beyond the extent, small pictures have as many as columns, or a half, a quarter.
+    """
+    length = _rounded(columns)
+    if columns > ROOMY or jax.default_backend() != "cpu":
+        return _rounded(rows), length
+    height = length
+    while height // 2 >= rows and height // 2 % STRIDE == 0:
+        height //= 2
+    return height, length
+
+
+def _rounded(side: int) -> int:
     unit = max(64, 2 ** (side - 1).bit_length() // 16)
     return -(-side // unit) * unit
-
-
-def bucket_extent(picture: Any) -> tuple[int, int] | None:
-    """(height, width) of a picture `[..., H, W, 3]` that is to lie in its bucket; None for one that is not.
-
-    Those are pictures of NumPy, which lie on no device yet, outside of programs, unless they fill their bucket.
-    """
-    height, width = jnp.shape(picture)[-3:-1]
-    if not isinstance(picture, np.ndarray) or tracing() or (bucket(height), bucket(width)) == (height, width):
-        return None
-    return height, width
-
-
-def laid_in_bucket(values: Any, extent: tuple[int, int], axis: int) -> np.ndarray:
-    """Values of pixels in the upper left of their bucket, the rest 0; `axis` is that of rows, the next of columns."""
-    array = np.asarray(values, np.float32)
-    border = [(0, 0)] * array.ndim
-    for each, side in zip((axis, axis + 1), extent, strict=True):
-        border[each] = (0, bucket(side) - side)
-    return np.pad(array, border)
 
 
 def within(extent: tuple[int, int] | None, level: int) -> tuple[int, int] | None:

@@ -9,14 +9,14 @@ import jax.numpy as jnp
 from flax import struct
 from jax import Array, lax
 
-from uwct.networks.layers import Pooling
+from uwct.networks.layers import Extent, Pooling
 from uwct.networks.model import Model
 from uwct.pipeline.manner import Manner, mix_manners
-from uwct.pipeline.padding import bucket_extent, laid_in_bucket, pad_to_stride, pool, reflected, within
+from uwct.pipeline.padding import pad_to_stride, place_of, pool, reflected, within
 from uwct.transforms.affine import mix
 from uwct.transforms.matching import color
 from uwct.transforms.programs import quick_jit
-from uwct.transforms.statistics import Moments, moments
+from uwct.transforms.statistics import Moments, moments, moments_in_blocks
 
 Precision = Literal["float32", "float64"]
 
@@ -60,16 +60,20 @@ def encode_style(
             features = model.encode_all(jnp.asarray(picture, jnp.float32), pooling=pooling, levels=levels)
             return Style({level: moments_of(x, None, level, precision) for level, x in features.items()})
         weights: Array | None
-        if extent := bucket_extent(picture):
-            padded, weights = reflected(jax.device_put(laid_in_bucket(picture, extent, -3)), extent)
-            weights = weights if mask is None else jnp.asarray(laid_in_bucket(mask, extent, -2))
+        extent = None
+        if place := place_of(picture):
+            extent, model = place.extent, place.seen_by(model)
+            padded, weights = reflected(jax.device_put(place.laid(picture, -3)), extent)
+            weights = weights if mask is None else jnp.asarray(place.laid(mask, -2))
         else:
             padded, weights = pad_to_stride(jnp.asarray(picture, jnp.float32))
             if mask is not None:
                 border = [(0, padded.shape[axis] - shape[axis]) for axis in (0, 1)]
                 weights = jnp.pad(jnp.asarray(mask, jnp.float32), border)
         features = model.encode_all(padded, levels=levels, extent=within(extent, 1))
-        return Style({level: moments_of(x, weights, level, precision) for level, x in features.items()})
+        return Style(
+            {level: moments_of(x, weights, level, precision, within(extent, level)) for level, x in features.items()}
+        )
 
 
 def encode_styles(
@@ -153,8 +157,16 @@ def computing_in(precision: Precision) -> AbstractContextManager[Any]:
 
 
 @quick_jit("level", "precision")
-def moments_of(features: Array, pixels: Array | None, level: int, precision: Precision = "float32") -> Moments:
-    """The moments of a level's features `[..., h, w, C]` under weights `[..., H, W]` of pixels; None: all 1."""
+def moments_of(
+    features: Array, pixels: Array | None, level: int, precision: Precision = "float32", extent: Extent = None
+) -> Moments:
+    """The moments of a level's features `[..., h, w, C]` under weights `[..., H, W]` of pixels; None: all 1.
+
+    The extent, where there is one, is that of the features; its weights are 0 beyond.
+    """
     x = features.astype(jnp.float64) if precision == "float64" else features  # float32 statistics take any
     weights = pool(pixels, level)
-    return moments(x, None if weights is None else jnp.broadcast_to(weights, x.shape[:-1]))
+    weights = None if weights is None else jnp.broadcast_to(weights, x.shape[:-1])
+    if extent is None or weights is None or jax.default_backend() != "cpu":
+        return moments(x, weights)
+    return moments_in_blocks(x, weights, extent[0])

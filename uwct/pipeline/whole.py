@@ -19,7 +19,7 @@ from uwct.networks.config import stride
 from uwct.networks.layers import Padding
 from uwct.networks.model import Model
 from uwct.pipeline.level import COARSE_TO_FINE, Health, Map, Settings, apply, check_health, cropped, gather, maps_of
-from uwct.pipeline.padding import bucket_extent, laid_in_bucket, pad_to_stride, reflected, within
+from uwct.pipeline.padding import Place, pad_to_stride, place_of, reflected, within
 from uwct.pipeline.parts import Parts, Strength, Wanted, Weights, kept, resolve, shares_of
 from uwct.pipeline.styles import Precision, check_picture, computing_in
 from uwct.pipeline.swap import swapped
@@ -76,13 +76,13 @@ def stylize(
 
 def painted(model: Model, content: Array, parts: Parts, settings: Settings) -> Array:
     """The picture after the last of `stages`; raises FloatingPointError for a level that is not finite."""
-    picture, seen, extent = content, [], _extent(content, parts, settings)
-    for level, output, health in _stages(model, content, parts, settings, extent):
+    picture, seen, place = content, [], _place(content, parts, settings)
+    for level, output, health in _stages(model, content, parts, settings, place):
         picture = output
         seen.append((level, health))
     for level, health in seen:  # all at the end, so that the device never waits for the host
         check_health(level, health)
-    return _cut_out(picture, extent)
+    return place.cut_out(picture) if place else picture
 
 
 def stages(model: Model, content: Array, parts: Parts, settings: Settings) -> Iterator[tuple[int, Array, Health]]:
@@ -90,39 +90,32 @@ def stages(model: Model, content: Array, parts: Parts, settings: Settings) -> It
 
     A picture in a NumPy array goes through programs of its bucket (see padding.py).
     """
-    extent = _extent(content, parts, settings)
-    for level, picture, health in _stages(model, content, parts, settings, extent):
-        yield level, _cut_out(picture, extent), health
+    place = _place(content, parts, settings)
+    for level, picture, health in _stages(model, content, parts, settings, place):
+        yield level, place.cut_out(picture) if place else picture, health
 
 
-def _extent(content: Array, parts: Parts, settings: Settings) -> tuple[int, int] | None:
-    """That of a content which is to lie in its bucket; None for one that is painted as it is."""
+def _place(content: Array, parts: Parts, settings: Settings) -> Place | None:
+    """That of a content in its bucket; None for one that is painted as it is."""
     patches = any(part.pattern is not None for part in parts.all)
-    return None if settings.padding != "reflect" or settings.pooling or patches else bucket_extent(content)
-
-
-def _cut_out(picture: Array, extent: tuple[int, int] | None) -> Array:
-    """What lies within the extent, if there is one; cut out and put back without a program, which has a shape."""
-    if extent is None:
-        return picture
-    height, width = extent
-    return jax.device_put(np.asarray(picture)[..., :height, :width, :])
+    return None if settings.padding != "reflect" or settings.pooling or patches else place_of(content)
 
 
 def _stages(
-    model: Model, content: Array, parts: Parts, settings: Settings, extent: tuple[int, int] | None
+    model: Model, content: Array, parts: Parts, settings: Settings, place: Place | None
 ) -> Iterator[tuple[int, Array, Health]]:
-    """`stages`, of pictures that lie in their bucket where there is an extent."""
+    """`stages`, of pictures in their bucket where they have a place there."""
     for mask in parts.masks:
         if jnp.shape(mask) != content.shape[-3:-1]:
             raise ValueError(f"a mask must have the content's shape {content.shape[-3:-1]}, not {jnp.shape(mask)}")
-    picture = content
-    if extent:
-        picture = jax.device_put(laid_in_bucket(content, extent, -3))
+    picture, extent = content, None
+    if place:
+        extent, model = place.extent, place.seen_by(model)
+        picture = jax.device_put(place.laid(content, -3))
         visible = parts.visible
         if visible is not None:
-            visible = laid_in_bucket(np.broadcast_to(visible, content.shape[:-1]), extent, -2)
-        parts = parts.replace(masks=[laid_in_bucket(mask, extent, -2) for mask in parts.masks], visible=visible)
+            visible = place.laid(np.broadcast_to(visible, content.shape[:-1]), -2)
+        parts = parts.replace(masks=[place.laid(mask, -2) for mask in parts.masks], visible=visible)
     for number, level in enumerate(settings.levels):
         with computing_in(settings.precision):
             picture, health = _level(model, picture, parts, number, settings, extent)
@@ -152,7 +145,7 @@ def _level(
         padded, level, padding=padding, pooling=settings.pooling or "floor", extent=within(extent, 1)
     )[-1]
     shares = shares_of([pad_weights(mask) for mask in parts.masks])
-    gathered = gather(features, shares, pixels, level, settings.precision)
+    gathered = gather(features, shares, pixels, level, settings.precision, within(extent, level))
     affines, health = maps_of(gathered, parts.all, number, settings)
     maps: list[Map] = [*affines]
     if number == 0:
