@@ -18,13 +18,14 @@ import numpy as np
 import tyro
 from PIL import Image
 
-# The short side of single photos, as a share of the long one.
+# Width and height of single photos, as shares of the long side.
 SIDES = {
-    "the first of all": 0.666,
-    "the same again": 0.666,
-    "a size that was not seen": 0.736,
-    "one of another bucket": 0.586,
-    "the last again": 0.586,
+    "the first of all": (1, 0.666),
+    "the same again": (1, 0.666),
+    "a size that was not seen": (1, 0.736),
+    "one that is taller than wide": (0.666, 1),
+    "one of another bucket": (1, 0.45),
+    "the last again": (1, 0.45),
 }
 
 
@@ -70,8 +71,8 @@ def main(arguments: Arguments) -> None:
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         print(f"| {arguments.model} | pixels | seconds |\n| --- | --- | --- |")
-        for label, share in SIDES.items():
-            size = arguments.size, round(share * arguments.size)
+        for label, shares in SIDES.items():
+            size = tuple(round(share * arguments.size) for share in shares)
             photo.resize(size).save(place / "photo.png")
             took = paint(arguments, place / "photo.png", place / "out.png", place / "cache")
             print(f"| {label} | {size[0]} x {size[1]} | {took:.1f} |", flush=True)

@@ -70,7 +70,7 @@ def _moments(features: Array, weights: Array | None, squared: Callable[[Array, A
         raise ValueError(f"weights must have the shape {jnp.shape(features)[:-1]}, not {jnp.shape(weights)}")
     weight = w.sum(-1)
     # From a center nearby, the mean of some pixels, sums over many round off what is small already.
-    center = x[..., :: max(1, x.shape[-2] // 1024), :].mean(-2)
+    center = x[..., ::61, :].mean(-2)
     shift = jnp.einsum("...p,...pc->...c", w, x - center[..., None, :], **EXACTLY)
     mean = jnp.where(weight[..., None] > 0, center + shift / _divisor(weight)[..., None], 0)
     return Moments(weight, mean, squared(w, x - mean[..., None, :]))
