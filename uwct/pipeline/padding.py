@@ -23,8 +23,8 @@ from uwct.transforms.programs import quick_jit, tracing
 # Pictures are padded to multiples of what one pixel of relu5_1 covers, at every level, so that levels, and pictures of
 # nearly one size, share what is compiled.
 STRIDE = stride(LEVELS[-1])
-# Up to so many columns, memory for rows that are not needed costs less than compiling for each number of them.
-ROOMY = 1024
+# Up to so many columns, rows in memory that are not needed cost less than compiling for fewer.
+ROOMY = 512
 
 
 def pad_to_stride(picture: Array) -> tuple[Array, Array | None]:
@@ -96,15 +96,12 @@ def bucket(rows: int, columns: int) -> tuple[int, int]:
     """The rows and columns of the array for a picture of so many, of which rows are the fewer.
 
     Columns are a multiple of 64, above 1,024 of a sixteenth of the next power of 2. So are rows, but on a CPU, where
-    the networks spend no time on those beyond the extent, small pictures have as many as columns, or a half, a quarter.
+    the networks spend hardly any time on those beyond the extent, small pictures have as many as columns, or a quarter.
     """
     length = _rounded(columns)
-    if columns > ROOMY or jax.default_backend() != "cpu":
+    if length > ROOMY or jax.default_backend() != "cpu":
         return _rounded(rows), length
-    height = length
-    while height // 2 >= rows and height // 2 % STRIDE == 0:
-        height //= 2
-    return height, length
+    return (length if rows > length // 4 else length // 4), length
 
 
 def _rounded(side: int) -> int:
