@@ -24,7 +24,7 @@ SIDES = {
     "the same again": (1, 0.666),
     "a size that was not seen": (1, 0.736),
     "one that is taller than wide": (0.666, 1),
-    "one with half as many rows": (1, 0.45),
+    "one with fewer rows": (1, 0.45),
     "the last again": (1, 0.45),
 }
 

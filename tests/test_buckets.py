@@ -10,6 +10,7 @@ import pytest
 from conftest import picture
 
 import uwct
+from uwct.networks import convolution_cpu, layers
 from uwct.networks.layers import conv3x3, conv_layer
 from uwct.pipeline import whole
 from uwct.pipeline.level import Settings
@@ -65,6 +66,30 @@ def test_a_layer_reflects_at_the_extent(rng, extent, dtype, upsampled):
     expected = jnp.maximum(conv3x3(*(each.astype("float32") for each in (alone, kernel, bias))), 0)
     inside = found[: expected.shape[0], : expected.shape[1]].astype("float32")
     np.testing.assert_allclose(inside, expected, rtol=0, atol=0.15 if dtype == "bfloat16" else 2e-5)
+
+
+@pytest.mark.parametrize("upsampled", [False, True])
+@pytest.mark.parametrize("rows", [1, 2, 3, 5])
+def test_a_layer_reflects_at_the_extent_wherever_blocks_end(rng, monkeypatch, rows, upsampled):
+    channels = 20 + rows  # a shape, so programs, of its own
+    monkeypatch.setattr(convolution_cpu, "BLOCK_ELEMENTS", rows * 8 * channels * (4 if upsampled else 1))
+    x, kernel = rng.normal(size=(2, 9, 8, channels)), rng.normal(size=(3, 3, channels, 18))
+    for extent in ((1, 8), (2, 3), (3, 8), (4, 1), (6, 7), (8, 8), (9, 8)):
+        how = {"relu": False, "upsampled": upsampled, "extent": extent}
+        args = jnp.float32(x), jnp.float32(kernel), jnp.zeros(18)
+        found = conv_layer(*args, **how)
+        assert np.isfinite(found).all()
+        unfused = layers._plain(*args, extent, False, upsampled)  # as on accelerators
+        alone = x[:, : extent[0], : extent[1]].repeat(1 + upsampled, 1).repeat(1 + upsampled, 2)
+        padded = alone
+        for axis in (1, 2):
+            border = [(1, 1) if axis == each else (0, 0) for each in range(4)]
+            padded = np.pad(padded, border, mode="reflect" if alone.shape[axis] > 1 else "edge")
+        windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), (1, 2))
+        expected = np.einsum("nhwcij,ijcd->nhwd", windows, kernel)
+        for y in (found, unfused):
+            inside = y[:, : expected.shape[1], : expected.shape[2]]
+            np.testing.assert_allclose(inside, expected, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("extent", [(3, 5), (6, 8)])

@@ -15,7 +15,7 @@ import platformdirs
 MOST_PROGRAMS = 5000
 # Compiling takes a fifth less time when LLVM does not unroll loops; what is compiled is no slower.
 QUICKER = "--xla_backend_extra_options=xla_cpu_disable_loop_unrolling"
-# Of compiled programs on disk: a bucket of sizes adds some 40 files of 10 kB, a size a few hundred with --refine.
+# Of compiled programs on disk: a bucket of sizes adds some 35 files of 10 kB, a size a few hundred with --refine.
 MOST_BYTES = 256 * 2**20
 _in_memory = 0
 

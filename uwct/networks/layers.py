@@ -91,6 +91,7 @@ def conv_layer(
 
 
 def _number(side: Any) -> Any:
+    """An argument of programs that is the same for all sides."""
     return np.int32(side) if isinstance(side, int) else side
 
 
@@ -113,12 +114,12 @@ def _conv_layer(
 ) -> Array:
     symbolic = any(map(is_symbolic_dim, x.shape))  # sides that an exported program finds out later
     if padding != "reflect" or symbolic or min(x.shape[-3:-1]) < 2:
-        return _plain(_with_copies(x, extent, upsampled), kernel, bias, relu, upsampled, padding)
+        return _plain(x, kernel, bias, extent, relu, upsampled, padding)
     *batch, height, width, _ = x.shape
     scale = 2 if upsampled else 1
     like = jax.ShapeDtypeStruct((*batch, scale * height, scale * width, bias.shape[0]), x.dtype)
     args, static = (x, kernel, bias, *(extent or ())), (relu, upsampled)
-    y: Array = by_platform(*args, cpu=_fused, default=_one_by_one, static=static, like=like)
+    y: Array = by_platform(*args, cpu=_fused, default=_unfused, static=static, like=like)
     return y
 
 
@@ -136,21 +137,24 @@ def _with_copies(x: Array, extent: Extent, upsampled: bool) -> Array:
     return x
 
 
-def _plain(x: Array, kernel: Array, bias: Array, relu: bool, upsampled: bool, padding: Padding = "reflect") -> Array:
+def _plain(
+    x: Array, kernel: Array, bias: Array, extent: Extent, relu: bool, upsampled: bool, padding: Padding = "reflect"
+) -> Array:
+    x = _with_copies(x, extent, upsampled)
     y = conv3x3(upsample(x) if upsampled else x, kernel, bias, padding=padding)
     return jax.nn.relu(y) if relu else y
 
 
-def _one_by_one(x: Array, kernel: Array, bias: Array, *rest: Any) -> Array:
+def _unfused(x: Array, kernel: Array, bias: Array, *rest: Any) -> Array:
     *extent, relu, upsampled = rest
-    return _plain(_with_copies(x, tuple(extent), upsampled), kernel, bias, relu, upsampled)
+    return _plain(x, kernel, bias, (*extent,), relu, upsampled)
 
 
 def _fused(x: Array, kernel: Array, bias: Array, *rest: Any) -> Array:
     *extent, relu, upsampled = rest
     pictures = x.reshape(-1, *x.shape[-3:])
     how = {"relu": relu, "upsampled": upsampled}
-    y = convolution_cpu.layer(pictures, kernel.astype(x.dtype), bias, tuple(extent) or None, **how)
+    y = convolution_cpu.layer(pictures, kernel.astype(x.dtype), bias, (*extent,) or None, **how)
     return y.reshape(*x.shape[:-3], *y.shape[1:])
 
 

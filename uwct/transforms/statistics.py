@@ -12,8 +12,6 @@ import jax.numpy as jnp
 from flax import struct
 from jax import Array, lax
 
-from uwct.transforms.programs import quick_jit
-
 # Elements of the features that one block of rows may hold, so that it stays in a CPU's cache.
 BLOCK_ELEMENTS = 2**17
 EXACTLY: Any = {"precision": lax.Precision.HIGHEST}
@@ -76,9 +74,9 @@ def _moments(features: Array, weights: Array | None, squared: Callable[[Array, A
     return Moments(weight, mean, squared(w, x - mean[..., None, :]))
 
 
-@quick_jit()
+@jax.jit
 def moments_in_blocks(features: Array, weights: Array, rows: Array | int) -> Moments:
-    """`moments` of the first `rows` rows, merged block by block: on a CPU the faster way, and others take no time."""
+    """`moments` of the first `rows` rows, merged block by block: faster on a CPU, where other rows take no time."""
     *batch, height, width, channels = features.shape
     size = min(height, max(1, BLOCK_ELEMENTS // max(1, width * channels)))
 
