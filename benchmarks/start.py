@@ -72,10 +72,10 @@ def main(arguments: Arguments) -> None:
         place = Path(name)
         print(f"| {arguments.model} | pixels | seconds |\n| --- | --- | --- |")
         for label, shares in SIDES.items():
-            size = tuple(round(share * arguments.size) for share in shares)
-            photo.resize(size).save(place / "photo.png")
+            width, height = (round(share * arguments.size) for share in shares)
+            photo.resize((width, height)).save(place / "photo.png")
             took = paint(arguments, place / "photo.png", place / "out.png", place / "cache")
-            print(f"| {label} | {size[0]} x {size[1]} | {took:.1f} |", flush=True)
+            print(f"| {label} | {width} x {height} | {took:.1f} |", flush=True)
         folder_of(arguments, photo, place / "photos")
         (place / "out").mkdir()
         begin = time.time()

@@ -68,9 +68,9 @@ def layer(
     source = bits(x).reshape(n, height, width * channels)
 
     def block(start: Array) -> Parts:
-        (first, last), below = edges[0], start + rows
+        (first, last), end = edges[0], start + rows
         above = _rows(source, jnp.where(start == 0, first, start - 1), 1)
-        below = _rows(source, jnp.where(below < size[0], below, last), 1)
+        below = _rows(source, jnp.where(end < size[0], end, last), 1)
         within = jnp.concatenate([above, _rows(source, start, rows), below], axis=1)
         if extent is not None:  # the border may lie in the middle of the block
             within = lax.dynamic_update_slice_in_dim(within, below, jnp.minimum(size[0] - start, rows) + 1, axis=1)
