@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import pickle
 
 import jax
 import jax.numpy as jnp
@@ -134,6 +135,26 @@ def test_a_file_without_an_encoder_takes_its_backbones(tmp_path):
     save(model.replace(config=config), own_path, encoder=False)
     with pytest.raises(ValueError, match="holds no encoder, and none comes with uwct for its backbone"):
         backbone(own_path)
+
+
+def test_a_transposed_picture_is_seen_as_the_picture_transposed(tiny_model, rng):
+    x = jnp.asarray(rng.random((32, 48, 3)), "float32")
+    model = tiny_model.transposed
+    for found, expected in zip(model.encode(x.swapaxes(0, 1)), tiny_model.encode(x), strict=True):
+        np.testing.assert_allclose(found.swapaxes(0, 1), expected, atol=1e-5)
+    features = tiny_model.encode(x, 4)[-1]
+    found, expected = model.decode(features.swapaxes(0, 1), 4), tiny_model.decode(features, 4)
+    np.testing.assert_allclose(found.swapaxes(0, 1), expected, atol=1e-5)
+
+
+def test_what_was_transposed_is_not_pickled(tiny_model):
+    fresh = tiny_model.replace(dtype="bfloat16")
+    before = pickle.dumps(fresh)
+    assert fresh.transposed.config == fresh.config
+    assert len(pickle.dumps(fresh)) == len(before)
+    again = pickle.loads(pickle.dumps(fresh))
+    assert (again.dtype, again.config) == ("bfloat16", TINY)
+    jax.tree.map(np.testing.assert_array_equal, again.params, tiny_model.params)
 
 
 def test_a_missing_decoder_is_named(tiny_model):

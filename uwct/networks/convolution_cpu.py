@@ -57,7 +57,7 @@ def layer(
     """A whole layer, `y[N, s H, s W, D]` of `x[N, H, W, C]`: up-sampling (s = 2), reflection, convolution, ReLU.
 
     Each block of rows goes through all of it while it is in cache. Of an extent, the upper left (rows, columns) that
-    count, what lies beyond comes out as anything finite, and blocks beyond are left out. H and W are at least 2.
+    count, blocks beyond are left out, and what lies beyond comes out as anything finite. H and W are at least 2.
     """
     n, height, width, channels = x.shape
     size: Any = (height, width) if extent is None else tuple(side.astype(int) for side in extent)

@@ -82,7 +82,7 @@ def conv_layer(
     """`conv3x3` of `x[..., H, W, C]`, up-sampled before if `upsampled`, and with a ReLU after if `relu`.
 
     It computes in `dtype`, by default that of `x`. On the CPU it is one pass over the pixels. Of an `extent` it is that
-    of the rows and columns within; what comes of those beyond is of no use, and on the CPU such rows take no time.
+    of the rows and columns within; what comes of those beyond is of no use, and the CPU leaves out most such rows.
     """
     if extent is not None and padding != "reflect":
         raise ValueError(f'only padding "reflect" has an extent, not {padding!r}')

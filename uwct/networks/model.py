@@ -62,6 +62,10 @@ class Model(struct.PyTreeNode):
 
         return self.replace(params=jax.tree.map(kernels, self.params))
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled: no properties that have been computed, which would double it."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
     def encode(
         self,
         picture: Array,

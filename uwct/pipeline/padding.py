@@ -96,7 +96,7 @@ def bucket(rows: int, columns: int) -> tuple[int, int]:
     """The rows and columns of the array for a picture of so many, of which rows are the fewer.
 
     Columns are a multiple of 64, above 1,024 of a sixteenth of the next power of 2. So are rows, but on a CPU, where
-    the networks spend hardly any time on those beyond the extent, small pictures have as many as columns, or a quarter.
+    the networks leave out most of those beyond the extent, small pictures have as many as columns, or a quarter.
     """
     length = _rounded(columns)
     if length > ROOMY or jax.default_backend() != "cpu":
