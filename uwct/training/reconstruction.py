@@ -2,10 +2,10 @@
 
 The loss of level X, with Ii the photograph, Io its reconstruction and Phi the features relu_X_1 that are inverted, is
 
-    MSE(Io, Ii) / Var(I) + lambda MSE(Phi(Io), Phi(Ii)) / Var(Phi) + mu P(Io, Ii)
+    MSE(Io, Ii) / Var(I) + lambda MSE(Phi(Io), Phi(Ii)) / Var(Phi) + mu P(Io, Ii) + nu LPIPS(Io, Ii)
 
 The variances over natural photographs (`ModelConfig.variances`) put all terms in one unit, so that weights mean the
-same at every level. P is the loss of perceptual.py, which the paper has not (mu 0).
+same at every level. The paper has not the last two terms, those of perceptual.py and lpips.py (mu 0, nu 0).
 
 Contract: pictures are float `[N, H, W, 3]` in [0, 1]; losses and metrics are float32 whatever convolutions compute in.
 """
@@ -20,6 +20,7 @@ from jax import Array
 from uwct.judge.evaluation import Judge, content_distance
 from uwct.networks.model import Model
 from uwct.training.losses import psnr, squared_error
+from uwct.training.lpips import Vgg, lpips_loss
 from uwct.training.perceptual import DEPTH, perceptual_loss
 from uwct.training.stepping import Metrics
 
@@ -30,11 +31,13 @@ class Fixed(NamedTuple):
     Attributes:
       model: the encoder, at least.
       critic: the encoder whose features are part of the loss, if any.
+      vgg: what LPIPS as a part of the loss looks with, if it is one.
       judge: AlexNet's, where reconstructions are tested: by a network that no loss knows.
     """
 
     model: Model
     critic: Model | None = None
+    vgg: Vgg | None = None
     judge: Judge | None = None
 
 
@@ -52,9 +55,12 @@ def reconstruction_loss(
     level: int,
     feature_weight: float = 1.0,
     perceptual_weight: float = 0.0,
+    lpips_weight: float = 0.0,
     sums: bool = False,
 ) -> tuple[Array, Metrics]:
-    """The loss above, and its parts `pixel_loss`, `feature_loss`, `perceptual_loss` (with a critic) and `psnr`.
+    """The loss above, and its parts.
+
+    They are `pixel_loss`, `feature_loss`, `perceptual_loss` (with a critic), `lpips_loss` (with VGG-16) and `psnr`.
 
     With `sums` the first two terms are the literature's: the sums of squares of a photograph, averaged over the batch.
     """
@@ -74,6 +80,9 @@ def reconstruction_loss(
         wanted = fixed.critic.encode(pictures, DEPTH)
         metrics["perceptual_loss"] = perceptual_loss(fixed.critic, output, wanted)
         loss += perceptual_weight * metrics["perceptual_loss"]
+    if fixed.vgg:
+        metrics["lpips_loss"] = lpips_loss(fixed.vgg, output, pictures, dtype=model.dtype)
+        loss += lpips_weight * metrics["lpips_loss"]
     return loss, {"loss": loss, **metrics}
 
 

@@ -42,13 +42,14 @@ class Autoencoders(Task):
 
     def train_level(self, model: models.Model, level: int) -> Any:
         """The trained parameters of a level, with the map to the critic's features."""
-        config, fixed = self.config, Fixed(model, self.critic())
+        config, fixed = self.config, Fixed(model, self.critic(), self.vgg())
         batches = data.train_batches(self.reader, batch=config.batch, crop=config.crop, seed=config.seed)
         params = autoencoder.init(fixed, level, iter(batches))
         loss = partial(
             autoencoder.autoencoder_loss,
             level=level,
             perceptual_weight=config.perceptual_weight,
+            lpips_weight=config.lpips_weight,
             teacher_weight=config.teacher_weight,
         )
         test = self.test_by(partial(autoencoder.autoencoder_metrics, level=level), model)

@@ -54,10 +54,11 @@ class Decoders(Task):
             level=level,
             feature_weight=config.feature_weight,
             perceptual_weight=config.perceptual_weight,
+            lpips_weight=config.lpips_weight,
             sums=config.loss == "sums",
         )
         test = self.test_by(partial(reconstruction_metrics, level=level), model)
-        return self.run(f"level{level}", loss, config, params, Fixed(model, self.critic()), test)
+        return self.run(f"level{level}", loss, config, params, Fixed(model, self.critic(), self.vgg()), test)
 
     def cross_bridge(self, decoder: Any, model: models.Model, level: int) -> Any:
         """A decoder to start from: the trained bridge to the next shallower level, joined to the decoder there."""

@@ -11,6 +11,7 @@ from uwct.cli.tasks.trial import test_of
 from uwct.pipeline.presets import PRESETS
 from uwct.training import data, painting, recorder, stepping
 from uwct.training.autoencoder import with_own_encoders
+from uwct.training.lpips import load_vgg
 from uwct.training.photographs import open_source
 
 PRESET = PRESETS["paint"]
@@ -41,7 +42,7 @@ class Painters(Task):
 
     def learned(self, model: models.Model) -> Any:
         """The trained parameters of all levels."""
-        vgg, critic = painting.load_vgg(), self.critic()
+        vgg, critic = load_vgg(), self.critic()
         assert critic is not None
         fixed = painting.Fixed(model, vgg, critic)
         loss = partial(

@@ -18,6 +18,7 @@ from uwct.files import write_bytes
 from uwct.training import data, recorder, report, stepping
 from uwct.training.config import TrainConfig
 from uwct.training.loop import Run, Stop, Test
+from uwct.training.lpips import Vgg, load_vgg
 from uwct.training.parallel import Devices, is_first
 from uwct.training.photographs import open_source
 from uwct.training.reconstruction import reconstruction_metrics
@@ -63,6 +64,10 @@ class Task(ABC):
     def needs_critic(self) -> bool:
         """Whether the loss asks for one."""
         return self.config.perceptual_weight > 0
+
+    def vgg(self) -> Vgg | None:
+        """What LPIPS as a part of the loss looks with, if it is one."""
+        return load_vgg() if self.config.lpips_weight > 0 else None
 
     def sample(self, count: int) -> Iterator[np.ndarray]:
         """The first photographs, in batches `[N, H, W, 3]` in [0, 1], by which an encoder is normalised."""
