@@ -31,6 +31,7 @@ QUICKLY = ("backend_optimization_level=0", "cpu_use_fusion_emitters=false", "cpu
 os.environ.setdefault("XLA_FLAGS", " ".join(f"--xla_{flag}" for flag in QUICKLY))
 gc.set_threshold(100_000, 50, 100)  # of the hundred thousands of objects that programs are, hardly any is garbage
 jax.config.update("jax_num_cpu_devices", 2)
+jax.config.update("jax_traceback_in_locations_limit", 0)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 settings.register_profile("uwct", deadline=None, max_examples=25, derandomize=True)

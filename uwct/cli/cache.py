@@ -75,6 +75,7 @@ def start_quickly() -> None:
     The user's XLA_FLAGS come last.
     """
     os.environ["XLA_FLAGS"] = f"{QUICKER} {os.environ.get('XLA_FLAGS', '')}"
+    jax.config.update("jax_traceback_in_locations_limit", 0)  # programs that do not know which line they are of
     keep_programs()
 
 

@@ -13,13 +13,13 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array, lax
 from jax.custom_derivatives import SymbolicZero
 from jax.export import is_symbolic_dim
 
 from uwct.networks import convolution_cpu
 from uwct.networks.convolution import conv3x3_valid
+from uwct.networks.convolution_cpu import Border, border_of
 from uwct.transforms.programs import by_platform, quick_jit
 
 # Up to so many products a tap a layer is quickly done.
@@ -28,6 +28,8 @@ LIGHT = 2**28
 Extent = tuple[Any, Any] | None
 Padding = Literal["reflect", "wrap"]
 Pooling = Literal["floor", "ceil"]
+# The structure of a border, whose numbers are arguments one by one.
+BORDER: Any = jax.tree.structure(border_of((1, 1, 1), (1, 1), upsampled=False))
 
 
 def _in_float32(layer: Callable[..., Array]) -> Callable[..., Array]:
@@ -87,15 +89,10 @@ def conv_layer(
     if extent is not None and padding != "reflect":
         raise ValueError(f'only padding "reflect" has an extent, not {padding!r}')
     how: Any = {"relu": relu, "upsampled": upsampled, "padding": padding, "dtype": dtype}
-    return _layer(x, kernel, bias, extent and tuple(map(_number, extent)), **how)
+    return _layer(x, kernel, bias, extent and border_of(x.shape, extent, upsampled), **how)
 
 
-def _number(side: Any) -> Any:
-    """An argument of programs that is the same for all sides."""
-    return np.int32(side) if isinstance(side, int) else side
-
-
-def _light(x: Array, kernel: Array, bias: Array, extent: Any, **_: Any) -> bool:
+def _light(x: Array, kernel: Array, bias: Array, border: Border | None, **_: Any) -> bool:
     """Whether a layer computes in some milliseconds, and by loops that quick compilation does not slow down."""
     narrow, wide = sorted(kernel.shape[2:])
     return narrow > 16 and wide > 32 and x.size * kernel.shape[3] < LIGHT
@@ -103,22 +100,30 @@ def _light(x: Array, kernel: Array, bias: Array, extent: Any, **_: Any) -> bool:
 
 @quick_jit("relu", "upsampled", "padding", "dtype", small=_light)
 def _layer(
-    x: Array, kernel: Array, bias: Array, extent: Extent, *, relu: bool, upsampled: bool, padding: Padding, dtype: Any
+    x: Array,
+    kernel: Array,
+    bias: Array,
+    border: Border | None,
+    *,
+    relu: bool,
+    upsampled: bool,
+    padding: Padding,
+    dtype: Any,
 ) -> Array:
-    return _conv_layer(x if dtype is None else x.astype(dtype), kernel, bias, extent, relu, upsampled, padding)
+    return _conv_layer(x if dtype is None else x.astype(dtype), kernel, bias, border, relu, upsampled, padding)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(4, 5, 6))
 def _conv_layer(
-    x: Array, kernel: Array, bias: Array, extent: Extent, relu: bool, upsampled: bool, padding: Padding
+    x: Array, kernel: Array, bias: Array, border: Border | None, relu: bool, upsampled: bool, padding: Padding
 ) -> Array:
     symbolic = any(map(is_symbolic_dim, x.shape))  # sides that an exported program finds out later
     if padding != "reflect" or symbolic or min(x.shape[-3:-1]) < 2:
-        return _plain(x, kernel, bias, extent, relu, upsampled, padding)
+        return _plain(x, kernel, bias, border and border.size, relu, upsampled, padding)
     *batch, height, width, _ = x.shape
     scale = 2 if upsampled else 1
     like = jax.ShapeDtypeStruct((*batch, scale * height, scale * width, bias.shape[0]), x.dtype)
-    args, static = (x, kernel, bias, *(extent or ())), (relu, upsampled)
+    args, static = (x, kernel, bias, *jax.tree.leaves(border)), (relu, upsampled)
     y: Array = by_platform(*args, cpu=_fused, default=_unfused, static=static, like=like)
     return y
 
@@ -146,15 +151,16 @@ def _plain(
 
 
 def _unfused(x: Array, kernel: Array, bias: Array, *rest: Any) -> Array:
-    *extent, relu, upsampled = rest
-    return _plain(x, kernel, bias, (*extent,), relu, upsampled)
+    *border, relu, upsampled = rest
+    return _plain(x, kernel, bias, tuple(border[:2]), relu, upsampled)
 
 
 def _fused(x: Array, kernel: Array, bias: Array, *rest: Any) -> Array:
-    *extent, relu, upsampled = rest
+    *numbers, relu, upsampled = rest
+    border = jax.tree.unflatten(BORDER, numbers) if numbers else None
     pictures = x.reshape(-1, *x.shape[-3:])
     how = {"relu": relu, "upsampled": upsampled}
-    y = convolution_cpu.layer(pictures, kernel.astype(x.dtype), bias, (*extent,) or None, **how)
+    y = convolution_cpu.layer(pictures, kernel.astype(x.dtype), bias, border, **how)
     return y.reshape(*x.shape[:-3], *y.shape[1:])
 
 
@@ -163,12 +169,12 @@ def _conv_layer_jvp(relu: bool, upsampled: bool, padding: Padding, primals: Any,
 
     The bias is added by a product, whose transpose XLA's CPU backend computes faster than a sum over all pixels.
     """
-    x, kernel, bias, extent = primals
-    y = _conv_layer(x, kernel, bias, extent, relu, upsampled, padding)
+    x, kernel, bias, border = primals
+    y = _conv_layer(x, kernel, bias, border, relu, upsampled, padding)
     ones = jnp.ones((*y.shape[:-1], 1), y.dtype)
 
     def resized(x: Array) -> Array:
-        x = _with_copies(x, extent, upsampled)
+        x = _with_copies(x, border and border.size, upsampled)
         return upsample(x) if upsampled else x
 
     terms = (
