@@ -94,8 +94,7 @@ def conv_layer(
 
 def _light(x: Array, kernel: Array, bias: Array, border: Border | None, **_: Any) -> bool:
     """Whether a layer computes in some milliseconds, and by loops that quick compilation does not slow down."""
-    narrow, wide = sorted(kernel.shape[2:])
-    return narrow > 16 and wide > 32 and x.size * kernel.shape[3] < LIGHT
+    return min(kernel.shape[2:]) > 16 and x.size * kernel.shape[3] < LIGHT
 
 
 @quick_jit("relu", "upsampled", "padding", "dtype", small=_light)

@@ -22,7 +22,7 @@ from uwct.pipeline.parts import Part
 from uwct.pipeline.styles import Precision, moments_of
 from uwct.transforms.affine import Affine, fold, mix
 from uwct.transforms.matching import Transform, wct
-from uwct.transforms.programs import quick_jit
+from uwct.transforms.programs import UNOPTIMISED, quick_jit
 from uwct.transforms.statistics import Moments, shrink
 
 # The default levels, coarse to fine. The paper adds level 5 before them, which dissolves the photo's shapes.
@@ -86,7 +86,7 @@ def maps_of(
     return maps, tuple(reduce(jnp.logical_and, flags) for flags in zip(*seen, strict=True))
 
 
-@quick_jit("transform")
+@quick_jit("transform", options=UNOPTIMISED)
 def _map(
     content: Moments,
     styles: Sequence[Moments],

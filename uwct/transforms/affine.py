@@ -11,6 +11,8 @@ import jax.numpy as jnp
 from flax import struct
 from jax import Array, lax
 
+from uwct.transforms.programs import UNOPTIMISED, quick_jit
+
 
 class Affine(struct.PyTreeNode):
     """The map y = matrix x + bias on feature vectors."""
@@ -33,7 +35,7 @@ class Affine(struct.PyTreeNode):
         return Affine(matrix, strength * self.bias)
 
 
-@jax.jit
+@quick_jit(options=UNOPTIMISED)
 def fold(kernel: Array, bias: Array, affine: Affine) -> tuple[Array, Array]:
     """The kernel `[3, 3, C, D]` and bias `[D]` of a convolution that first maps every pixel by an affine map.
 

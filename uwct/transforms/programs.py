@@ -14,6 +14,8 @@ from jax.interpreters import batching, mlir
 # XLA's older loops compile in two thirds of the time of those by MLIR, and run some tenth longer. jaxlib 0.10 has them,
 # 0.12 has not, and an option that it does not know would be an error: there all programs are compiled alike.
 QUICK: Any = {"xla_cpu_use_fusion_emitters": False, "xla_cpu_parallel_codegen_split_count": 2}
+# Where all that takes time is in libraries, LLVM need not optimise the rest: it compiles in a third of the time.
+UNOPTIMISED: Any = QUICK | {"xla_backend_optimization_level": 0}
 OPTIONS_KNOWN = jaxlib.version.__version_info__ < (0, 11)
 
 
@@ -35,16 +37,17 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def quick_jit(
-    *static: str, small: Callable[..., bool] = lambda *args, **kwargs: True
+    *static: str, small: Callable[..., bool] = lambda *args, **kwargs: True, options: Any = QUICK
 ) -> Callable[[Function], Function]:
     """`jax.jit` for one of a picture's many programs, compiled quickly where its arguments are `small`.
 
-    `static` names its static arguments. Quickly is on a CPU only; within another program it is a part of that.
+    `static` names its static arguments, `options` say how quickly. That is on a CPU only; within another program it is
+    a part of that.
     """
 
     def decorate(function: Function) -> Function:
         plain = jax.jit(function, static_argnames=static)
-        quick = jax.jit(function, static_argnames=static, compiler_options=QUICK)
+        quick = jax.jit(function, static_argnames=static, compiler_options=options)
 
         @wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
