@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from jax.test_util import check_grads
 
 from uwct.networks import convolution_cpu
-from uwct.networks.layers import conv3x3, conv_layer, max_pool, pad_border, upsample
+from uwct.networks.border import pad_border
+from uwct.networks.layers import conv3x3, conv_layer, max_pool, upsample
 
 
 @given(h=st.integers(1, 6), w=st.integers(1, 6), padding=st.sampled_from(["reflect", "wrap"]))
@@ -23,6 +24,32 @@ def test_pad_border_agrees_with_numpy_down_to_one_pixel(h, w, padding):
         mode = "edge" if padding == "reflect" and x.shape[axis] == 1 else padding
         expected = np.pad(expected, border, mode=mode)
     np.testing.assert_array_equal(pad_border(jnp.asarray(x), padding), expected)
+
+
+@given(h=st.integers(1, 6), w=st.integers(1, 6), padding=st.sampled_from(["reflect", "wrap"]))
+def test_the_gradient_of_a_border_adds_it_to_the_pixels_that_it_repeats(h, w, padding):
+    numbers = np.arange(h * w)
+    repeated = np.asarray(pad_border(jnp.asarray(numbers.reshape(1, h, w, 1)), padding)).reshape(-1)
+    g = np.random.default_rng(h + 10 * w).normal(size=(3, h + 2, w + 2, 2)).astype(np.float32)
+    expected = np.zeros((h * w, 3, 2))
+    np.add.at(expected, repeated, g.reshape(3, -1, 2).swapaxes(0, 1))
+    expected = expected.swapaxes(0, 1).reshape(3, h, w, 2)
+    for dtype, atol in (("float32", 1e-5), ("bfloat16", 0.1)):
+        _, pull = jax.vjp(partial(pad_border, padding=padding), jnp.zeros((3, h, w, 2), dtype))
+        (found,) = pull(jnp.asarray(g, dtype))
+        assert found.dtype == dtype
+        np.testing.assert_allclose(found.astype(jnp.float32), expected, atol=atol)
+
+
+def test_borders_go_through_all_transformations(rng):
+    x = jnp.asarray(rng.normal(size=(4, 3, 2, 5)), jnp.float32)
+    for axis in range(4):
+        one = [pad_border(jnp.take(x, i, axis)) for i in range(x.shape[axis])]
+        np.testing.assert_array_equal(jax.vmap(pad_border, axis, axis)(x), jnp.stack(one, axis))
+    with jax.enable_x64(True):
+        check_grads(lambda x: pad_border(x) ** 3, (jnp.asarray(rng.normal(size=(3, 4, 2))),), order=2)
+    with jax.disable_jit():
+        np.testing.assert_array_equal(pad_border(x), np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect"))
 
 
 def test_unknown_padding_is_refused():

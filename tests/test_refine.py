@@ -1,14 +1,17 @@
 """Refinement: its gradient, its windows, all that can be asked of a picture, and the pictures that are hard."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.test_util import check_grads
 
 from tests.conftest import picture
 from uwct import encode_style, load_style, mix_styles, save_style
 from uwct.pictures.canvas import Canvas
-from uwct.pipeline import refine, refine_windows
+from uwct.pipeline import manner, refine, refine_windows
 from uwct.pipeline.manner import SCALES, details, doubled, halved, manners
 from uwct.pipeline.parts import Region, resolve
 from uwct.pipeline.refine import descend, refined, refinements, with_manners
@@ -44,6 +47,13 @@ def test_a_manner_is_the_second_moments_by_definition(vgg):
     one = np.concatenate([np.ones((32, 48, 1)), rgb], -1)
     np.testing.assert_allclose(found.colors[0], np.einsum("hw,hwc,hwd->cd", weights, one, one), rtol=1e-5)
     assert found.weight == pytest.approx(weights.sum(), rel=1e-5)
+
+
+def test_the_derivatives_of_second_moments_are_those_of_finite_differences(rng):
+    with jax.enable_x64(True):
+        features, weights = jnp.asarray(rng.normal(size=(3, 4, 5))), jnp.asarray(rng.random((3, 4)))
+        check_grads(manner._second, (features, weights), order=1, modes=["rev"])
+        check_grads(partial(manner._second, weights=None), (features,), order=1, modes=["rev"])
 
 
 @pytest.mark.parametrize("padding", ["reflect", "wrap"])

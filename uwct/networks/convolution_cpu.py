@@ -113,8 +113,7 @@ def layer(x: Array, kernel: Array, bias: Array, border: Border | None, *, relu: 
 def _layer_rows(shape: tuple[int, ...], upsampled: bool) -> int:
     """The rows of features `[..., H, W, C]` that `layer` takes at once."""
     *batch, height, width, channels = shape
-    scale = 2 if upsampled else 1
-    return min(height, max(1, BLOCK_ELEMENTS // max(1, scale**2 * math.prod(batch) * width * channels)))
+    return min(height, _rows_in_cache((*batch, height, (4 if upsampled else 1) * width, channels)))
 
 
 def _in_blocks(
@@ -327,8 +326,13 @@ def _sum(terms: Iterable[Array]) -> Array:
 
 
 def _block_rows(x: Array) -> int:
-    n, height, width, channels = x.shape
-    return max(1, min(height - 2, BLOCK_ELEMENTS // max(1, n * width * channels)))
+    return _rows_in_cache((x.shape[0], x.shape[1] - 2, *x.shape[2:]))
+
+
+def _rows_in_cache(shape: tuple[int, ...]) -> int:
+    """The rows of features `[..., H, W, C]` that a block holds; of few channels, many more are gathered or come out."""
+    *batch, height, width, channels = shape
+    return max(1, min(height, BLOCK_ELEMENTS // max(1, math.prod(batch) * width * max(channels, NARROW_PIXELS))))
 
 
 def _rows(x: Array, start: Array | int, size: int) -> Array:

@@ -18,6 +18,7 @@ from jax.custom_derivatives import SymbolicZero
 from jax.export import is_symbolic_dim
 
 from uwct.networks import convolution_cpu
+from uwct.networks.border import Padding, pad_border
 from uwct.networks.convolution import conv3x3_valid
 from uwct.networks.convolution_cpu import Border, border_of
 from uwct.transforms.programs import by_platform, quick_jit
@@ -26,7 +27,6 @@ from uwct.transforms.programs import by_platform, quick_jit
 LIGHT = 2**28
 # (rows, columns) of features that count, from the upper left on, as numbers that may be traced; None: all.
 Extent = tuple[Any, Any] | None
-Padding = Literal["reflect", "wrap"]
 Pooling = Literal["floor", "ceil"]
 # The structure of a border, whose numbers are arguments one by one.
 BORDER: Any = jax.tree.structure(border_of((1, 1, 1), (1, 1), upsampled=False))
@@ -40,23 +40,6 @@ def _in_float32(layer: Callable[..., Array]) -> Callable[..., Array]:
         return layer(x.astype(jnp.promote_types(x.dtype, jnp.float32)), *args, **kwargs).astype(x.dtype)
 
     return wrapped
-
-
-@_in_float32
-def pad_border(x: Array, padding: Padding = "reflect") -> Array:
-    """Adds one pixel on every side: `[..., H, W, C] -> [..., H + 2, W + 2, C]`.
-
-    Reflection mirrors about the border pixel, and repeats it on an axis of length 1. Raises ValueError for a padding
-    that is neither "reflect" nor "wrap".
-    """
-    if padding not in ("reflect", "wrap"):
-        raise ValueError(f'padding must be "reflect" or "wrap", not {padding!r}')
-    for axis in (-3, -2):
-        size = x.shape[axis]
-        near, far = (min(1, size - 1), max(size - 2, 0)) if padding == "reflect" else (size - 1, 0)
-        edges = [lax.slice_in_dim(x, i, i + 1, axis=axis) for i in (near, far)]
-        x = jnp.concatenate([edges[0], x, edges[1]], axis=axis)
-    return x
 
 
 def conv3x3(x: Array, kernel: Array, bias: Array, *, padding: Padding = "reflect") -> Array:

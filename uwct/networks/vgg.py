@@ -13,8 +13,9 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
+from uwct.networks.border import Padding
 from uwct.networks.config import LEVELS, Blocks, check_level
-from uwct.networks.layers import Extent, Padding, Pooling, conv_layer, max_pool, upsample
+from uwct.networks.layers import Extent, Pooling, conv_layer, max_pool, upsample
 
 
 def encoder_layers(blocks: Blocks, level: int) -> Iterator[tuple[int, int, int, int]]:

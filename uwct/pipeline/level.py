@@ -15,7 +15,8 @@ import numpy as np
 from flax import struct
 from jax import Array
 
-from uwct.networks.layers import Extent, Padding, Pooling
+from uwct.networks.border import Padding
+from uwct.networks.layers import Extent, Pooling
 from uwct.networks.model import Model
 from uwct.pipeline.padding import pool
 from uwct.pipeline.parts import Part

@@ -10,14 +10,15 @@ Moments are kept as sums over pixels, so that the manner of a picture is the sum
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 from jax import Array, lax
 
+from uwct.networks.border import Padding
 from uwct.networks.config import stride
-from uwct.networks.layers import Padding
 from uwct.pipeline.padding import pool
 from uwct.transforms.linalg import inv_sqrtm, sqrtm
 
@@ -53,23 +54,44 @@ def manners(
     sizes = (1, *range(1, OCTAVES + 1))  # the levels whose features are as many as these
 
     def part(share: Array | None) -> Manner:
-        weights = jnp.ones(picture.shape[:2]) if share is None else share
+        height, width = picture.shape[:2]
         return Manner(
-            weights.sum(),
-            {level: _second(x, pool(weights, level), stride(level)) for level, x in features.items()},
-            [_second(x, pool(weights, level), stride(level)) for level, x in zip(sizes, colors, strict=True)],
+            jnp.float32(height * width) if share is None else share.sum(),
+            {level: stride(level) ** 2 * _second(x, pool(share, level)) for level, x in features.items()},
+            [stride(level) ** 2 * _second(x, pool(share, level)) for level, x in zip(sizes, colors, strict=True)],
         )
 
     return [part(share) for share in shares]
 
 
-def _second(x: Array, weights: Array | None, step: int) -> Array:
-    """The sum over pixels of weights f f^T, where a feature stands for step x step of them."""
-    assert weights is not None
-    f = x.reshape(-1, x.shape[-1])
-    weighted = f * weights.reshape(-1, 1).astype(f.dtype)
-    sums: Array = jnp.matmul(weighted.T, f, preferred_element_type=jnp.promote_types(f.dtype, jnp.float32))
-    return step**2 * sums
+@jax.custom_vjp
+def _second(x: Array, weights: Array | None) -> Array:
+    """The sum over pixels of w f f^T, of features `[h, w, C]` under weights `[h, w]`; None: all 1.
+
+    Its derivative by features is w f (G + G^T), one product, where that of a product of two features would be two.
+    """
+    weighted = x if weights is None else x * weights[..., None].astype(x.dtype)
+    return jnp.einsum("hwc,hwd->cd", weighted, x, preferred_element_type=_wide(x))
+
+
+def _second_and_arguments(x: Array, weights: Array | None) -> tuple[Array, tuple[Array, Array | None]]:
+    return _second(x, weights), (x, weights)
+
+
+def _second_vjp(arguments: tuple[Array, Array | None], g: Array) -> tuple[Array, Array | None]:
+    x, weights = arguments
+    slope = jnp.einsum("hwc,cd->hwd", x, (g + g.T).astype(x.dtype), preferred_element_type=_wide(x))
+    if weights is None:
+        return slope.astype(x.dtype), None
+    return (weights[..., None] * slope).astype(x.dtype), (slope * x).sum(-1).astype(weights.dtype) / 2
+
+
+_second.defvjp(_second_and_arguments, _second_vjp)
+
+
+def _wide(x: Array) -> Any:
+    """What products accumulate in."""
+    return jnp.promote_types(x.dtype, jnp.float32)
 
 
 def details(picture: Array, padding: Padding = "reflect") -> list[Array]:

@@ -26,8 +26,8 @@ import optax
 from flax import struct
 from jax import Array
 
+from uwct.networks.border import Padding
 from uwct.networks.config import stride
-from uwct.networks.layers import Padding
 from uwct.networks.model import Model
 from uwct.pipeline.level import COARSE_TO_FINE
 from uwct.pipeline.manner import SCALES, Manner, doubled, halved, manner_distance, manners, mix_manners

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import jax
 from jax import Array
 
-from uwct.networks.layers import Padding
+from uwct.networks.border import Padding
 from uwct.networks.model import Model
 from uwct.pipeline.level import COARSE_TO_FINE, Settings
 from uwct.pipeline.parts import Strength, Wanted, Weights, resolve

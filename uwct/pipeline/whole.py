@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from uwct.networks.border import Padding
 from uwct.networks.config import stride
-from uwct.networks.layers import Padding
 from uwct.networks.model import Model
 from uwct.pipeline.level import COARSE_TO_FINE, Health, Map, Settings, apply, check_health, cropped, gather, maps_of
 from uwct.pipeline.padding import Place, pad_to_stride, place_of, reflected, within

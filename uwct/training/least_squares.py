@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from uwct.networks.layers import pad_border
+from uwct.networks.border import pad_border
 from uwct.networks.model import Model
 
 # The share of the mean squared input that is added to the diagonal, against directions in which inputs hardly vary.
