@@ -56,6 +56,14 @@ def test_the_derivatives_of_second_moments_are_those_of_finite_differences(rng):
         check_grads(partial(manner._second, weights=None), (features,), order=1, modes=["rev"])
 
 
+def test_the_derivative_of_second_moments_does_not_vanish_in_float16(rng):
+    features = jnp.asarray(100 * rng.random((4, 5, 6)), jnp.float16)
+    g = 1e-7 * rng.normal(size=(6, 6))  # float16's smallest number is 6e-8
+    _, pull = jax.vjp(partial(manner._second, weights=None), features)
+    expected = np.float64(features) @ (g + g.T)
+    np.testing.assert_allclose(pull(jnp.float32(g))[0], expected, atol=0.005 * np.abs(expected).max())
+
+
 @pytest.mark.parametrize("padding", ["reflect", "wrap"])
 def test_details_and_the_coarsest_octave_are_the_picture(padding):
     rgb = jnp.asarray(picture(32, 48))

@@ -133,17 +133,21 @@ def _plain(
 
 
 def _unfused(x: Array, kernel: Array, bias: Array, *rest: Any) -> Array:
-    *border, relu, upsampled = rest
-    return _plain(x, kernel, bias, tuple(border[:2]), relu, upsampled)
+    *numbers, relu, upsampled = rest
+    border = _border(numbers)
+    return _plain(x, kernel, bias, border and border.size, relu, upsampled)
 
 
 def _fused(x: Array, kernel: Array, bias: Array, *rest: Any) -> Array:
     *numbers, relu, upsampled = rest
-    border = jax.tree.unflatten(BORDER, numbers) if numbers else None
     pictures = x.reshape(-1, *x.shape[-3:])
     how = {"relu": relu, "upsampled": upsampled}
-    y = convolution_cpu.layer(pictures, kernel.astype(x.dtype), bias, border, **how)
+    y = convolution_cpu.layer(pictures, kernel.astype(x.dtype), bias, _border(numbers), **how)
     return y.reshape(*x.shape[:-3], *y.shape[1:])
+
+
+def _border(numbers: Any) -> Border | None:
+    return jax.tree.unflatten(BORDER, numbers) if numbers else None
 
 
 def _conv_layer_jvp(relu: bool, upsampled: bool, padding: Padding, primals: Any, tangents: Any) -> Any:

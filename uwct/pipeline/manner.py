@@ -80,7 +80,9 @@ def _second_and_arguments(x: Array, weights: Array | None) -> tuple[Array, tuple
 
 def _second_vjp(arguments: tuple[Array, Array | None], g: Array) -> tuple[Array, Array | None]:
     x, weights = arguments
-    slope = jnp.einsum("hwc,cd->hwd", x, (g + g.T).astype(x.dtype), preferred_element_type=_wide(x))
+    both = g + g.T
+    unit = jnp.maximum(jnp.abs(both).max(), jnp.finfo(both.dtype).tiny)  # float16 has no numbers as small as both's
+    slope = unit * jnp.einsum("hwc,cd->hwd", x, (both / unit).astype(x.dtype), preferred_element_type=_wide(x))
     if weights is None:
         return slope.astype(x.dtype), None
     return (weights[..., None] * slope).astype(x.dtype), (slope * x).sum(-1).astype(weights.dtype) / 2
