@@ -8,6 +8,7 @@ from jax.test_util import check_grads
 
 from uwct.networks import convolution, convolution_cpu
 from uwct.networks.convolution import conv3x3_input, conv3x3_kernel, conv3x3_valid
+from uwct.networks.winograd import correlate
 
 
 def direct(x, kernel):
@@ -58,6 +59,20 @@ def test_every_blocking_gives_the_same_values_and_gradients(monkeypatch, channel
     for gradient, reference in zip(jax.grad(loss, (0, 1))(x, kernel), expected, strict=True):
         np.testing.assert_allclose(gradient, reference, atol=1e-3)
     jax.clear_caches()
+
+
+@pytest.mark.parametrize("block", [1, 300, 10**6])
+def test_large_tiles_give_the_same_values_and_gradients(monkeypatch, block):
+    x, kernel, y = arrays(2, 10, 8, 17, 18)
+    calls = []
+    monkeypatch.setattr(convolution_cpu, "correlate", lambda *a: calls.append(a[2]) or correlate(*a))
+    for name, value in {"BLOCK_ELEMENTS": block, "TILED_CHANNELS": 17, "TILED_WORK": 0}.items():
+        monkeypatch.setattr(convolution_cpu, name, value)
+    jax.clear_caches()
+    np.testing.assert_allclose(conv3x3_valid(x, kernel), direct(x, kernel), atol=1e-4)
+    np.testing.assert_allclose(conv3x3_input(y, kernel), direct_input(y, kernel), atol=1e-4)
+    jax.clear_caches()
+    assert calls[0] == (2, 4)
 
 
 def test_derivatives_of_first_and_second_order_agree_with_finite_differences():

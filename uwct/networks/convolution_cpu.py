@@ -5,8 +5,9 @@ Contract: that of convolution.py, whose primitives these functions implement; us
 XLA's own CPU convolution reaches a fraction of the speed of its matrix products. So a convolution becomes products over
 blocks of rows that stay in cache, as few of them as the mathematics allows:
 
-* Winograd's F(2, 3) (Lavin and Gray, CVPR 2016) along the width: two neighbouring outputs of a row from four products
-  instead of six;
+* Winograd's F(2, 3) along the width, two neighbouring outputs of a row from four products instead of six, or in
+  float32 (16 bits are too few for its sums) F(4, 3), four from six instead of twelve;
+* F(2, 3) of rows by F(4, 3) of columns, eight outputs from 24 products instead of 72, where these are many;
 * two neighbouring outputs in one product, at the price of zeros in the kernel, where they are narrow;
 * after up-sampling, whose pixels come in equal pairs: each of the four pixels of a square from 2x2 pixels of the source
   and a kernel whose taps are summed, which is 16 products instead of 36;
@@ -28,30 +29,31 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from uwct.networks.winograd import Parts, Tile, correlate
+
 # Elements of the input that one block of rows may hold: with what is gathered from them, about a level-2 cache.
 BLOCK_ELEMENTS = 2**18
 # Up to so many channels, all nine taps are gathered (or projected) at once.
 FEW_CHANNELS = 4
 # Up to so many channels or outputs, a product makes two pixels as they are: cheaper than parts and additions.
 NARROW_PIXELS = 16
+# From so many channels and outputs on, and so many multiplications a tap, large tiles are worth their additions and
+# their compilation; a block, which they share out to many products, then holds more.
+LARGE_TILE, TILED_CHANNELS, TILED_WORK, TILED_BLOCKS = (2, 4), 64, 2**29, 4
 # From so many channels on, each of the nine taps is worth a product of its own.
 WIDE_CHANNELS = 128
-
-# The sums of a block of rows, [i][j]: the i-th row that comes of each of the source, and either all its columns
-# `[N, rows, W, D]` or, where `_comes_apart` says so, its even columns (j = 0) and its odd ones (j = 1).
-Parts = list[list[Array]]
 
 
 def conv(x: Array, kernel: Array) -> Array:
     """`y[N, H, W, D]` of `x[N, H + 2, W + 2, C]` and `kernel[3, 3, C, D]`."""
     shape = (x.shape[0], x.shape[1] - 2, x.shape[2] - 2, kernel.shape[3])
-    rows = _block_rows(x)
+    tile, rows = _plan(jax.ShapeDtypeStruct((*shape[:3], x.shape[3]), x.dtype), kernel)
     source = bits(x)
 
     def block(start: Array) -> Parts:
-        return _conv_block(_rows(source, start, rows + 2), kernel)
+        return _conv_block(_rows(source, start, rows + 2), kernel, tile)
 
-    return _in_blocks(block, shape, rows, 1, kernel)
+    return _in_blocks(block, shape, rows, 1, tile, kernel)
 
 
 class Border(NamedTuple):
@@ -72,12 +74,12 @@ class Border(NamedTuple):
     blocks: Any
 
 
-def border_of(shape: tuple[int, ...], extent: tuple[Any, Any], upsampled: bool) -> Border:
-    """The border of an extent, numbers that may be traced, in features of shape `[..., H, W, C]`."""
+def border_of(x: Any, kernel: Any, extent: tuple[Any, Any], upsampled: bool) -> Border:
+    """The border of an extent, numbers that may be traced, in features `x[..., H, W, C]` for `layer`."""
     traced = not all(isinstance(side, int) for side in extent)
     minimum, maximum = (jnp.minimum, jnp.maximum) if traced else (min, max)
     # An up-sampled picture's reflection about its border pixel is that pixel's twin: the source's border pixel.
-    step, rows = 0 if upsampled else 1, _layer_rows(shape, upsampled)
+    step, (_, rows) = 0 if upsampled else 1, _plan(x, kernel, upsampled)
     beyond = [(minimum(step, side - 1), maximum(side - 1 - step, 0)) for side in extent]
     numbers = Border(extent, (beyond[0], beyond[1]), extent[1] + 1, -(-extent[0] // rows))
     number = jnp.int32 if traced else np.int32
@@ -91,8 +93,8 @@ def layer(x: Array, kernel: Array, bias: Array, border: Border | None, *, relu: 
     what lies beyond comes out as anything finite. H and W are at least 2.
     """
     n, height, width, channels = x.shape
-    scale, rows = 2 if upsampled else 1, _layer_rows(x.shape, upsampled)
-    around = border_of(x.shape, (height, width), upsampled) if border is None else border
+    scale, (tile, rows) = 2 if upsampled else 1, _plan(x, kernel, upsampled)
+    around = border_of(x, kernel, (height, width), upsampled) if border is None else border
     around = jax.tree.map(lambda number: jnp.asarray(number, int), around)  # 64 bits where those are on
     (above, below), columns = around.beyond
     source = bits(x).reshape(n, height, width * channels)
@@ -104,16 +106,32 @@ def layer(x: Array, kernel: Array, bias: Array, border: Border | None, *, relu: 
         padded = _padded_columns(within, columns, channels).reshape(n, rows + 2, width + 2, channels)
         if border is not None:  # the last column may lie in the middle
             padded = lax.dynamic_update_slice_in_dim(padded, padded[:, :, -1:], around.edge, axis=2)
-        return _upsampled_block(padded, kernel) if upsampled else _conv_block(padded, kernel)
+        return _upsampled_block(padded, kernel, tile) if upsampled else _conv_block(padded, kernel, tile)
 
     shape = (n, scale * height, scale * width, kernel.shape[3])
-    return _in_blocks(block, shape, rows, scale, kernel, bias, relu, None if border is None else around.blocks)
+    return _in_blocks(block, shape, rows, scale, tile, kernel, bias, relu, None if border is None else around.blocks)
 
 
-def _layer_rows(shape: tuple[int, ...], upsampled: bool) -> int:
-    """The rows of features `[..., H, W, C]` that `layer` takes at once."""
-    *batch, height, width, channels = shape
-    return min(height, _rows_in_cache((*batch, height, (4 if upsampled else 1) * width, channels)))
+def tile_of(x: Any, kernel: Any, upsampled: bool = False) -> Tile:
+    """The rows and columns of outputs that are computed together from features `x[..., H, W, C]`."""
+    height, width, _ = x.shape[-3:]
+    narrowest = min(kernel.shape[2:])
+    if upsampled:
+        return 2, 1 if narrowest <= NARROW_PIXELS else 2
+    if narrowest <= NARROW_PIXELS or width % 2:
+        return 1, 1
+    if x.dtype.itemsize == 2 or width % 4:
+        return 1, 2
+    heavy = narrowest >= TILED_CHANNELS and math.prod(x.shape) * kernel.shape[3] >= TILED_WORK
+    return LARGE_TILE if heavy and height % 2 == 0 else (1, 4)
+
+
+def _plan(x: Any, kernel: Any, upsampled: bool = False) -> tuple[Tile, int]:
+    """The tile of outputs, and how many rows of features `x[..., H, W, C]` a block holds."""
+    *batch, height, width, channels = x.shape
+    tile = tile_of(x, kernel, upsampled)
+    elements = BLOCK_ELEMENTS * (TILED_BLOCKS if tile == LARGE_TILE else 1)
+    return tile, _rows_in_cache((*batch, height, (4 if upsampled else 1) * width, channels), elements)
 
 
 def _in_blocks(
@@ -121,6 +139,7 @@ def _in_blocks(
     shape: tuple[int, int, int, int],
     rows: int,
     scale: int,
+    tile: Tile,
     kernel: Array,
     bias: Array | None = None,
     relu: bool = False,
@@ -131,32 +150,27 @@ def _in_blocks(
     The source, which the rows are of, has H / scale of them. What fewer `blocks` than that takes leave out is 0.
     """
     n, height, width, outputs = shape
-    height //= scale
-    blocks = -(-height // rows) if blocks is None else blocks
-    apart = 2 if _comes_apart(width, kernel) else 1
+    high, apart = tile
+    blocks = -(-height // (scale * rows)) if blocks is None else blocks
     whole = apart == 1 and outputs > FEW_CHANNELS  # narrow pixels go as one long row
     columns, channels = (1, width * outputs) if whole else (width // apart, outputs)
     biases = None if bias is None else jnp.tile(bias.astype(_wide(kernel.dtype)), channels // outputs)
 
     def finished(sums: Array) -> Array:
-        y = sums.reshape(n, rows, columns, channels)
+        y = sums.reshape(n, scale * rows // high, columns, channels)
         y = y if biases is None else y + biases
         return bits((jnp.maximum(y, 0) if relu else y).astype(kernel.dtype))
 
     def step(k: Array, y: Array) -> Array:
-        start = jnp.minimum(k * rows, height - rows)  # the last block may lie over the one before
+        start = jnp.minimum(k * rows, height // scale - rows)  # the last block may lie over the one before
         for i, row in enumerate(block(start)):
             for j, part in enumerate(row):
-                y = lax.dynamic_update_slice(y, finished(part), (0, start, i * columns, j * channels))
+                at = (0, scale * start // high, i * columns, j * channels)
+                y = lax.dynamic_update_slice(y, finished(part), at)
         return y
 
-    y = bits(jnp.zeros((n, height, scale * columns, apart * channels), kernel.dtype))
+    y = bits(jnp.zeros((n, height // high, high * columns, apart * channels), kernel.dtype))
     return floats(lax.fori_loop(0, blocks, step, y), kernel.dtype).reshape(shape)
-
-
-def _comes_apart(width: int, kernel: Array) -> bool:
-    """Whether even and odd columns are computed apart."""
-    return width % 2 == 0 and min(kernel.shape[2:]) > NARROW_PIXELS
 
 
 def conv_input(y: Array, kernel: Array) -> Array:
@@ -172,7 +186,7 @@ def conv_input(y: Array, kernel: Array) -> Array:
 def conv_kernel(x: Array, y: Array) -> Array:
     """`kernel[3, 3, C, D]` of `x[N, H + 2, W + 2, C]` and `y[N, H, W, D]`."""
     dtype = x.dtype
-    height, rows = y.shape[1], _block_rows(x)
+    height, rows = y.shape[1], _rows_in_cache((*y.shape[:3], x.shape[3]), BLOCK_ELEMENTS)
     full = height // rows
 
     def block(k: Array, total: Array) -> Array:
@@ -183,7 +197,7 @@ def conv_kernel(x: Array, y: Array) -> Array:
     return (total + rest).astype(dtype)
 
 
-def _conv_block(x: Array, kernel: Array) -> Parts:
+def _conv_block(x: Array, kernel: Array, tile: Tile) -> Parts:
     _, height, width, channels = x.shape
     height, width, outputs = height - 2, width - 2, kernel.shape[3]
     if channels <= FEW_CHANNELS:
@@ -192,8 +206,8 @@ def _conv_block(x: Array, kernel: Array) -> Parts:
         p = _dot(x, kernel.transpose(2, 0, 1, 3).reshape(channels, 9 * outputs), ((3,), (0,)))
         p = p.reshape(*p.shape[:3], 3, 3, outputs)
         return [[_sum(p[:, i : i + height, j : j + width, i, j] for i in range(3) for j in range(3))]]
-    if _comes_apart(width, kernel):
-        return _winograd_block(x, kernel)
+    if tile[1] > 1:
+        return _winograd_block(x, kernel, tile)
     if width % 2 == 0:
         columns, kernel = _column_pairs(x), _kernel_pairs(kernel)
     else:
@@ -201,32 +215,24 @@ def _conv_block(x: Array, kernel: Array) -> Parts:
     return [[_sum(_dot(columns[:, i : i + height], kernel[i], ((3,), (0,))) for i in range(3))]]
 
 
-def _winograd_block(x: Array, kernel: Array) -> Parts:
-    """`_conv_block` of an even width: outputs 2 j and 2 j + 1 from the pixels 2 j to 2 j + 3 of three rows."""
-    n, height, width, channels = x.shape
-    height, width = height - 2, width - 2
-    wide = _wide(kernel.dtype)
-    g = kernel.astype(wide)
-    three = floats(_three_rows(x), kernel.dtype).astype(wide)
-    pairs = three.reshape(n, height, width // 2 + 1, 2, 3 * channels)
-    d0, d1, d2, d3 = pairs[:, :, :-1, 0], pairs[:, :, :-1, 1], pairs[:, :, 1:, 0], pairs[:, :, 1:, 1]
-    inputs = (d0 - d2, d1 + d2, d2 - d1, d1 - d3)
-    kernels = (g[:, 0], (g[:, 0] + g[:, 1] + g[:, 2]) / 2, (g[:, 0] - g[:, 1] + g[:, 2]) / 2, g[:, 2])
+def _winograd_block(x: Array, kernel: Array, tile: Tile) -> Parts:
+    """`_conv_block` by Winograd's algorithm; with tiles of one row, the taps of a column are summed by the products."""
+    if tile[0] == 1:
+        x, kernel = _three_rows(x), kernel.swapaxes(0, 1).reshape(1, 3, 3 * x.shape[3], -1)
+    dtype, wide = kernel.dtype, _wide(kernel.dtype)
 
     def product(v: Array, u: Array) -> Array:
-        v, u = v.astype(kernel.dtype), u.astype(kernel.dtype)
-        return _dot(v, u.reshape(3 * channels, -1), ((3,), (0,)))
+        return _dot(v.astype(dtype), u.astype(dtype), ((3,), (0,)))
 
-    m0, m1, m2, m3 = map(product, inputs, kernels)
-    return [[m0 + m1 + m2, m1 - m2 - m3]]
+    return correlate(floats(x, dtype).astype(wide), kernel.astype(wide), tile, product)
 
 
-def _upsampled_block(x: Array, kernel: Array) -> Parts:
+def _upsampled_block(x: Array, kernel: Array, tile: Tile) -> Parts:
     """The convolution of an up-sampled picture, `[N, 2 H, 2 W, D]`, from `x[N, H + 2, W + 2, C]` before up-sampling."""
     _, height, width, channels = x.shape
     height, width, outputs = height - 2, width - 2, kernel.shape[3]
     kernels = [_summed_taps(rows, 1) for rows in _summed_taps(kernel.astype(_wide(kernel.dtype)), 0)]
-    if not _comes_apart(2 * width, kernel):  # both columns in one product, of two rows and three columns
+    if tile[1] == 1:  # both columns in one product, of two rows and three columns
         columns = _columns(x)
         two = jnp.concatenate([columns[:, :-1], columns[:, 1:]], axis=-1)
 
@@ -325,14 +331,11 @@ def _sum(terms: Iterable[Array]) -> Array:
     return reduce(jnp.add, terms)
 
 
-def _block_rows(x: Array) -> int:
-    return _rows_in_cache((x.shape[0], x.shape[1] - 2, *x.shape[2:]))
-
-
-def _rows_in_cache(shape: tuple[int, ...]) -> int:
+def _rows_in_cache(shape: tuple[int, ...], elements: int) -> int:
     """The rows of features `[..., H, W, C]` that a block holds; of few channels, many more are gathered or come out."""
     *batch, height, width, channels = shape
-    return max(1, min(height, BLOCK_ELEMENTS // max(1, math.prod(batch) * width * max(channels, NARROW_PIXELS))))
+    rows = elements // max(1, math.prod(batch) * width * max(channels, NARROW_PIXELS))
+    return min(height, max(2, rows // 2 * 2))  # an even number, for tiles of two rows
 
 
 def _rows(x: Array, start: Array | int, size: int) -> Array:

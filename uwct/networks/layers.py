@@ -29,7 +29,7 @@ LIGHT = 2**28
 Extent = tuple[Any, Any] | None
 Pooling = Literal["floor", "ceil"]
 # The structure of a border, whose numbers are arguments one by one.
-BORDER: Any = jax.tree.structure(border_of((1, 1, 1), (1, 1), upsampled=False))
+BORDER: Any = jax.tree.structure(Border((0, 0), ((0, 0), (0, 0)), 0, 0))
 
 
 def _in_float32(layer: Callable[..., Array]) -> Callable[..., Array]:
@@ -72,12 +72,15 @@ def conv_layer(
     if extent is not None and padding != "reflect":
         raise ValueError(f'only padding "reflect" has an extent, not {padding!r}')
     how: Any = {"relu": relu, "upsampled": upsampled, "padding": padding, "dtype": dtype}
-    return _layer(x, kernel, bias, extent and border_of(x.shape, extent, upsampled), **how)
+    computed = jax.ShapeDtypeStruct(x.shape, dtype or x.dtype)
+    return _layer(x, kernel, bias, extent and border_of(computed, kernel, extent, upsampled), **how)
 
 
-def _light(x: Array, kernel: Array, bias: Array, border: Border | None, **_: Any) -> bool:
-    """Whether a layer computes in some milliseconds, and by loops that quick compilation does not slow down."""
-    return min(kernel.shape[2:]) > 16 and x.size * kernel.shape[3] < LIGHT
+def _light(x: Array, kernel: Array, bias: Array, border: Border | None, **how: Any) -> bool:
+    """Whether quick compilation does not slow a layer down, or one that computes in some milliseconds by little."""
+    computed = jax.ShapeDtypeStruct(x.shape, how["dtype"] or x.dtype)
+    large = convolution_cpu.tile_of(computed, kernel, how["upsampled"]) == convolution_cpu.LARGE_TILE
+    return large or (min(kernel.shape[2:]) > 16 and x.size * kernel.shape[3] < LIGHT)
 
 
 @quick_jit("relu", "upsampled", "padding", "dtype", small=_light)
