@@ -16,7 +16,8 @@ from PIL import Image
 
 from uwct.cli import main as entry
 from uwct.cli.tasks import arguments as training
-from uwct.pipeline.presets import PRESETS
+from uwct.cli.tasks import painters
+from uwct.pipeline.presets import PRESETS, Preset
 
 SEQUENCES = documents.sequences()
 
@@ -46,17 +47,29 @@ def data_sets(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session")
+def examples(tmp_path_factory):
+    """The folder of that name, with small pictures."""
+    folder = tmp_path_factory.mktemp("small") / "examples"
+    shutil.copytree(ROOT / "examples", folder, ignore=shutil.ignore_patterns("gallery"))
+    for path in [path for kind in ("photos", "styles", "masks") for path in (folder / kind).iterdir()]:
+        small = Image.open(path)
+        small.thumbnail((128, 128))
+        small.save(path)
+    return folder
+
+
 @pytest.fixture
-def clone(tmp_path, monkeypatch):
+def clone(tmp_path, monkeypatch, examples):
     """The working directory: what the commands name, which is the launchers, the examples, photographs, a clip."""
     for name in ("stylize.py", "train.py"):
         shutil.copy(ROOT / name, tmp_path)
-    for name in ("examples", "benchmarks"):
-        shutil.copytree(ROOT / name, tmp_path / name)
+    shutil.copytree(examples, tmp_path / "examples")
+    shutil.copytree(ROOT / "benchmarks", tmp_path / "benchmarks")
     (tmp_path / "paintings").mkdir()
     for name in ("photos", "unseen"):
         (tmp_path / name).mkdir()
-        shutil.copy(ROOT / "examples" / "photos" / "cat.jpg", tmp_path / name)
+        shutil.copy(examples / "photos" / "cat.jpg", tmp_path / name)
     write_clip(tmp_path / "clip.mp4", [view(i) for i in range(3)])
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -93,7 +106,8 @@ def written(folder):
 
 
 @pytest.mark.parametrize("name", SEQUENCES)
-def test_documented_commands_run(name, clone, command, capfd):
+def test_documented_commands_run(name, clone, command, capfd, monkeypatch):
+    monkeypatch.setattr(painters, "PRESET", Preset((2, 1), (1, 0.6)))  # test_painting.py trains more levels together
     thin_out(clone, SEQUENCES[name])
     for line in SEQUENCES[name]:
         program, *rest = shlex.split(line, comments=True)
@@ -159,7 +173,7 @@ def test_the_scripts_that_make_the_weights_give_commands_that_fit_together(scrip
 
 
 def test_the_style_pictures_are_what_their_script_draws(clone):
-    stored = {path.name: np.asarray(Image.open(path), float) for path in (clone / "examples" / "styles").iterdir()}
+    stored = {path.name: np.asarray(Image.open(path), float) for path in (ROOT / "examples" / "styles").iterdir()}
     assert len(stored) == 5
     shutil.rmtree(clone / "examples" / "styles")
     subprocess.run([sys.executable, "examples/draw_styles.py"], cwd=clone, check=True)
