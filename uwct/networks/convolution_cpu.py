@@ -51,6 +51,9 @@ def conv(x: Array, kernel: Array) -> Array:
     source = bits(x)
 
     def block(start: Array) -> Parts:
+        if tile == LARGE_TILE:  # a slice would be part of each of the many sums; what is gathered is made once
+            at = start + jnp.arange(rows + 2)
+            return _conv_block(source.at[:, at].get(mode="promise_in_bounds"), kernel, tile)
         return _conv_block(_rows(source, start, rows + 2), kernel, tile)
 
     return _in_blocks(block, shape, rows, 1, tile, kernel)
