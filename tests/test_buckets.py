@@ -92,7 +92,7 @@ def test_a_layer_reflects_at_the_extent_wherever_blocks_end(rng, monkeypatch, ro
         expected = np.einsum("nhwcij,ijcd->nhwd", windows, kernel)
         for y in (found, unfused):
             inside = y[:, : expected.shape[1], : expected.shape[2]]
-            np.testing.assert_allclose(inside, expected, rtol=0, atol=2e-4)
+            np.testing.assert_allclose(inside, expected, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("extent", [(3, 5), (6, 8)])

@@ -62,7 +62,7 @@ def test_every_blocking_gives_the_same_values_and_gradients(monkeypatch, channel
 
 
 @pytest.mark.parametrize("block", [1, 300, 10**6])
-def test_large_tiles_give_the_same_values_and_gradients(monkeypatch, block):
+def test_large_tiles_give_the_same_values_and_transposes(monkeypatch, block):
     x, kernel, y = arrays(2, 10, 8, 17, 18)
     calls = []
     monkeypatch.setattr(convolution_cpu, "correlate", lambda *a: calls.append(a[2]) or correlate(*a))

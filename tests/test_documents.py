@@ -16,8 +16,7 @@ from PIL import Image
 
 from uwct.cli import main as entry
 from uwct.cli.tasks import arguments as training
-from uwct.cli.tasks import painters
-from uwct.pipeline.presets import PRESETS, Preset
+from uwct.pipeline.presets import PRESETS
 
 SEQUENCES = documents.sequences()
 
@@ -106,8 +105,7 @@ def written(folder):
 
 
 @pytest.mark.parametrize("name", SEQUENCES)
-def test_documented_commands_run(name, clone, command, capfd, monkeypatch):
-    monkeypatch.setattr(painters, "PRESET", Preset((2, 1), (1, 0.6)))  # test_painting.py trains more levels together
+def test_documented_commands_run(name, clone, command, capfd):
     thin_out(clone, SEQUENCES[name])
     for line in SEQUENCES[name]:
         program, *rest = shlex.split(line, comments=True)
@@ -145,6 +143,7 @@ PROGRAMS = [(page, i) for page in PAGES for i in range(len(blocks(page.read_text
 
 @pytest.mark.parametrize(("page", "number"), PROGRAMS, ids=lambda value: getattr(value, "stem", value))
 def test_the_python_of_every_page_runs(page, number, clone):
+    shutil.copytree(ROOT / "examples", clone / "examples", dirs_exist_ok=True)  # the sizes that the programs name
     program = blocks(page.read_text(), "python")[number]
     if "whitened" in program:
         program += "\nassert np.abs(whitened.mean((0, 1))).max() < 1e-2\n"

@@ -79,7 +79,7 @@ def test_killed_and_stopped_at_random_it_ends_bit_for_bit_as_if_never_interrupte
     words = ["--steps", str(STEPS), "--output"]
     code, output = ends(start(*words, "whole"))
     assert code == 0, output
-    moments = sorted(random.sample(range(10, STEPS - 40), 2))
+    moments = sorted(random.sample(range(10, STEPS - 40), 3))
     print("interrupted after the checkpoints of steps", moments)
     for i, moment in enumerate(moments):
         process = start(*words, "broken")

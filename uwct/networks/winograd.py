@@ -5,7 +5,6 @@ polynomials are multiplied by their values at points, and a correlation is the t
 F(n, s) of columns gives tiles of m x n outputs.
 """
 
-import math
 from collections.abc import Callable, Iterable
 from functools import reduce
 from typing import Any, NamedTuple
@@ -24,7 +23,7 @@ class Matrices(NamedTuple):
     """F(m, r): m outputs `outputs @ ((kernels @ k) * (inputs @ x))` of taps `k[r]` and `x[m + r - 1]`.
 
     Attributes:
-      inputs: `[m + r - 1, m + r - 1]`, whole numbers.
+      inputs: `[m + r - 1, m + r - 1]`.
       kernels: `[m + r - 1, r]`.
       outputs: `[m, m + r - 1]`.
     """
@@ -35,16 +34,22 @@ class Matrices(NamedTuple):
 
 
 def matrices(outputs: int, taps: int) -> Matrices:
-    """F(outputs, taps) by the points 0, 1, -1, 2, -2, as many as it takes, and infinity."""
-    points = (0, 1, -1, 2, -2)[: outputs + taps - 2]
+    """F(outputs, taps) by the points 0, 1, -1, 1/2, -2, as many as it takes, and infinity.
+
+    All five round less than the usual 0, 1, -1, 2, -2 (compare Barabasz et al., "Error analysis and improving the
+    accuracy of Winograd convolution for deep neural networks").
+    """
+    points = np.array([0, 1, -1, 1 / 2, -2])[: outputs + taps - 2]
+    others = [np.delete(points, i) for i in range(len(points))]
+    scales = np.array([np.prod(point - rest) for point, rest in zip(points, others, strict=True)] + [1])[:, None]
+    # Polynomials that are 0 at all points but one (the last: but infinity), their terms from the constant on.
+    zeros_at = [np.atleast_1d(np.poly(zeros))[::-1] for zeros in (*others, points)]
+    lagrange = np.stack([np.pad(terms, (0, len(points) + 1 - len(terms))) for terms in zeros_at])
 
     def values(terms: int) -> Any:  # of polynomials of so many terms; at infinity it is the last's factor
         return np.vstack([np.vander(points, terms, increasing=True), np.eye(terms)[-1:]])
 
-    denominators = [abs(math.prod(p - q for q in points if q != p)) for p in points]
-    factors = np.array([*denominators, 1])[:, None]
-    inputs = np.rint(factors * np.linalg.inv(values(outputs + taps - 1)).T)
-    return Matrices(inputs, values(taps) / factors, values(outputs).T)
+    return Matrices(np.sign(scales) * lagrange, values(taps) / np.abs(scales), values(outputs).T)
 
 
 def correlate(x: Array, kernel: Array, tile: Tile, product: Callable[[Array, Array], Array]) -> Parts:
