@@ -36,6 +36,7 @@ def test_what_is_imported_is_not_garbage(monkeypatch):
     monkeypatch.setattr(jax.config, "update", lambda *_: None)
     monkeypatch.setenv("XLA_FLAGS", "")
     gc.unfreeze()
+    cache.spare_the_collector.cache_clear()
     cache.start_quickly()
     frozen = gc.get_freeze_count()
     assert frozen > 100_000  # objects; JAX alone makes that many

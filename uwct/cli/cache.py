@@ -69,6 +69,20 @@ def trim() -> None:
                 program.unlink()
 
 
+@functools.cache
+def trim_at_exit() -> None:
+    """Once, however many commands a process runs."""
+    atexit.register(trim)
+
+
+@functools.cache
+def spare_the_collector() -> None:
+    """Takes what is imported from the garbage collector, and all that is left at the end: to look through it took a
+    sixth of a short command's time. Once, since what later commands leave is garbage."""
+    gc.freeze()
+    atexit.register(gc.freeze)
+
+
 def start_quickly() -> None:
     """To be called before JAX computes anything, since then it reads how to compile: quickly.
 
@@ -83,14 +97,11 @@ def keep_programs() -> None:
     """To be called before JAX computes anything: what it compiles is that of any other program.
 
     Keeps compiled programs in the user's cache directory, so that a size seen before starts at once, and trims it at
-    the end, unless JAX_COMPILATION_CACHE_DIR names another. Takes what is imported from the garbage collector, and all
-    that is left at the end: to look through it took a sixth of a short command's time.
+    the end, unless JAX_COMPILATION_CACHE_DIR names another.
     """
     if place := folder():
         jax.config.update("jax_compilation_cache_dir", str(place))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     count_programs()
-    if not gc.get_freeze_count():
-        gc.freeze()
-        atexit.register(gc.freeze)
-        atexit.register(trim)
+    spare_the_collector()
+    trim_at_exit()

@@ -87,11 +87,11 @@ class Conversion:
 
 def display(frame: Any) -> tuple[bool, bool, bool]:
     """How a frame is shown: rows for columns or not, then mirrored or not, then upside down or not."""
-    for side_data in frame.side_data:
-        if side_data.type.name == "DISPLAYMATRIX":
-            a, b, c, d = np.frombuffer(bytes(side_data), np.int32)[ORDER // 4]
-            return (True, c < 0, b < 0) if abs(b) > abs(a) else (False, a < 0, d < 0)
-    return False, False, False
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return False, False, False
+    a, b, c, d = np.frombuffer(bytes(matrix), np.int32)[ORDER // 4]
+    return (True, c < 0, b < 0) if abs(b) > abs(a) else (False, a < 0, d < 0)
 
 
 def as_floats(pixels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
