@@ -12,11 +12,11 @@ from jax.extend.core import Primitive, get_opaque_trace_state
 from jax.interpreters import batching, mlir
 
 # XLA's older loops compile in two thirds of the time of those by MLIR, and run some tenth longer. jaxlib 0.10 has them,
-# 0.12 has not, and an option that it does not know would be an error: there all programs are compiled alike.
-QUICK: Any = {"xla_cpu_use_fusion_emitters": False, "xla_cpu_parallel_codegen_split_count": 2}
+# 0.12 has not, and an option that it does not know would be an error.
+_OLDER: Any = {"xla_cpu_use_fusion_emitters": False} if jaxlib.version.__version_info__ < (0, 11) else {}
+QUICK: Any = _OLDER | {"xla_cpu_parallel_codegen_split_count": 2}
 # Where all that takes time is in libraries, LLVM need not optimise the rest: it compiles in a third of the time.
 UNOPTIMISED: Any = QUICK | {"xla_backend_optimization_level": 0}
-OPTIONS_KNOWN = jaxlib.version.__version_info__ < (0, 11)
 
 
 def _untraced() -> Any:
@@ -51,7 +51,7 @@ def quick_jit(
 
         @wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
-            alone = OPTIONS_KNOWN and not tracing() and jax.default_backend() == "cpu"
+            alone = not tracing() and jax.default_backend() == "cpu"
             return (quick if alone and small(*args, **kwargs) else plain)(*args, **kwargs)
 
         return cast(Function, call)
