@@ -81,12 +81,6 @@ def pytest_terminal_summary(terminalreporter):
         )
 
 
-def unmeasured(environment):
-    """Without coverage, for processes that a signal interrupts: its lock stays locked when the signal's exception comes
-    just after it was taken, and the process waits for it for ever."""
-    return {name: value for name, value in environment.items() if not name.startswith("COVERAGE_")}
-
-
 # Begins a program that a SIGINT is to interrupt: a shell's background jobs, and so their children, ignore it.
 HEED_SIGINT = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
 

@@ -16,7 +16,7 @@ SHORT = {
     "least-squares": "--levels 1",
     "autoencoders": "--decoder-width 1 --levels 2",
     "--refine": "--refine-steps 2",
-    "painters": "--decoder-width 1 --crop 32 --short-side 32 --levels 1 2 3 4 5",
+    "painters": "--decoder-width 1 --crop 32 --short-side 32 --levels 1 2",
     "examples/paintings.py": "--count 2",
     "examples/robustness.py": "--digits 8 --copies 1 --steps 2",
     "measure": "--count 1 --crop 32",
@@ -27,7 +27,7 @@ SHORT = {
     "benchmarks/start.py": "--photos 4 --size 64",
     "benchmarks/augment.py": "--pictures 4 --size 64 --sides one",
     "benchmarks/tiling.py": "--megapixels 0.02 --levels 1 --tile 128",
-    "benchmarks/refine.py": "--size 64 --steps 2 --most 1",
+    "benchmarks/refine.py": "--size 64 --steps 1 --most 1",
     "benchmarks/photo.py": "--size 128 --megapixels 0.01",
     "benchmarks/video.py": "--size 64 --frames 2 --temporal 0.5 --refine-steps 1",
     "benchmarks/recipes.py": "--level 1 --minutes 0.01 --batch-scale 0.05 --crop 16 --test-count 1 --test-crop 64",
@@ -48,7 +48,7 @@ def blocks(text: str, language: str) -> list[str]:
 def sequences() -> dict[str, list[str]]:
     """By name, the commands that are run one after the other in one folder: those of a block, or of a help text.
 
-    What is all in blocks before is left out.
+    Each is run once, where it stands first.
     """
     found = {
         f"{page.stem} {i}": block for page in PAGES for i, block in enumerate(blocks(page.read_text(), "sh"), start=1)
@@ -61,9 +61,9 @@ def sequences() -> dict[str, list[str]]:
     }
     result, seen = {}, set()
     for name, chosen in commands.items():
-        if not seen.issuperset(chosen):
-            result[name] = list(dict.fromkeys(chosen))
-            seen.update(chosen)
+        if new := [line for line in dict.fromkeys(chosen) if line not in seen]:
+            result[name] = new
+            seen.update(new)
     return result
 
 

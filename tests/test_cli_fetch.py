@@ -1,7 +1,6 @@
 """The command fetch, from a local server with small networks at the public paths."""
 
 import hashlib
-import os
 import signal
 import subprocess
 import sys
@@ -11,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from conftest import HEED_SIGINT, picture, unmeasured
+from conftest import HEED_SIGINT, picture
 from foreign import convolutions, decoder, encoder, named, run, vgg_names
 from mirror import PART, serving
 from PIL import Image
@@ -213,7 +212,7 @@ def test_an_interrupt_leaves_the_part_and_nothing_else(server, tmp_path):
         "published.TABLE = pathlib.Path('table.tsv'); fetch.main(sys.argv[1:])"
     )
     words = [sys.executable, "-c", program, "vgg19", "--url", server.url]
-    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=unmeasured(os.environ))
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
     assert server.stalled.wait(120)
     part = tmp_path / "cache" / "uwct" / "vgg19" / "vgg19-dcbb9e9d.pth.part"
     while process.poll() is None and not (part.exists() and part.stat().st_size):

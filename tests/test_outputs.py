@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import HEED_SIGINT, picture, unmeasured
+from conftest import HEED_SIGINT, picture
 from PIL import Image
 
 from uwct import files
@@ -193,7 +193,7 @@ def test_a_run_that_is_killed_goes_on_where_it_was(photos, capsys):
     left_over: set[Path] = set()
     for sent, code in ((signal.SIGKILL, -9), (signal.SIGTERM, 143), (signal.SIGINT, 130)):
         before = len(results())
-        process = subprocess.Popen([*COMMAND, "--resume"], env=unmeasured(environment(photos)), stderr=subprocess.PIPE)
+        process = subprocess.Popen([*COMMAND, "--resume"], env=environment(photos), stderr=subprocess.PIPE)
         while len(results()) < before + 2:
             assert process.poll() is None, process.stderr.read()
             time.sleep(0.002)

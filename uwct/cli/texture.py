@@ -41,7 +41,7 @@ from style to style across the picture; or come as a sequence, from the first of
 
 Examples:
   uwct texture --style examples/styles/mosaic.jpg --size 256 --seed 1 --output mosaic.png
-  uwct texture --style examples/styles/mosaic.jpg --size 128 --seamless --output tile.png"""
+  uwct texture --seamless --style examples/styles/mosaic.jpg --size 128 --output tile.jpg"""
 
 MOST_FRAMES = 1000  # so that their numbers have three digits
 PASSES = 3  # of all levels over the noise

@@ -26,11 +26,12 @@ All local GPUs or TPU cores are used. On several hosts run the same command on e
 --coordinator HOST:PORT --processes N --process I.
 
 Examples:
-  python train.py --data coco/2017 --levels 1 2 3 4 5
+  python train.py --data folder:examples/photos --levels 1 2 3 4 5 --output runs/mine
+  python train.py --data coco/2017 --recipe fast --output runs/coco
   python train.py --data folder:photos --test folder:unseen --recipe fast --output runs/fast
   python train.py --data folder:photos --levels 1 --optimizer least-squares --steps 100 --batch 16 --crop 64
-  python train.py --data folder:photos --task autoencoders --init small --recipe sharp --levels 4 --output runs/sharp
-  python train.py --evaluate small --test folder:unseen"""
+  python train.py --task autoencoders --init small --recipe sharp --data folder:photos --levels 4 --output runs/sharp
+  python train.py --evaluate small --test folder:examples/photos"""
 
 
 @dataclasses.dataclass(frozen=True)
