@@ -16,7 +16,7 @@ SHORT = {
     "least-squares": "--levels 1",
     "autoencoders": "--decoder-width 1 --levels 2",
     "--refine": "--refine-steps 2",
-    "painters": "--decoder-width 1 --crop 32 --short-side 32 --levels 1 2",
+    "painters": "--decoder-width 1 --crop 32 --short-side 32 --levels 1 2 3 4 5",
     "examples/paintings.py": "--count 2",
     "examples/robustness.py": "--digits 8 --copies 1 --steps 2",
     "measure": "--count 1 --crop 32",
