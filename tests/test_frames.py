@@ -141,8 +141,9 @@ def test_what_is_transparent_plays_no_part_in_statistics(tiny_model):
     for frame in changed:
         frame[:, 36:, :3] = 1 - frame[:, 36:, :3]
     near = painted(tiny_model, changed, temporal=0, batch=2)
-    # The networks' rounding, up to 3e-3 by version of JAX; six columns nearer it would be 0.25.
-    np.testing.assert_allclose(near[:, :, :8], found[:, :, :8], atol=5e-3)
+    error = np.abs(near[:, :, :8] - found[:, :, :8])  # rounding; six columns nearer, 0.25, on average 0.01
+    assert error.max() < 5e-3
+    assert error.mean() < 2e-4
     assert np.abs(painted(tiny_model, [frame[..., :3] for frame in changed])[:, :, :8] - found[:, :, :8]).max() > 0.02
 
 
