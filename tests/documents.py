@@ -27,7 +27,7 @@ SHORT = {
     "benchmarks/start.py": "--photos 4 --size 64",
     "benchmarks/augment.py": "--pictures 4 --size 64 --sides one",
     "benchmarks/tiling.py": "--megapixels 0.02 --levels 1 --tile 128",
-    "benchmarks/refine.py": "--size 64 --steps 1 --most 1",
+    "benchmarks/refine.py": "--size 64 --steps 2 --most 1",
     "benchmarks/photo.py": "--size 128 --megapixels 0.01",
     "benchmarks/video.py": "--size 64 --frames 2 --temporal 0.5 --refine-steps 1",
     "benchmarks/recipes.py": "--level 1 --minutes 0.01 --batch-scale 0.05 --crop 16 --test-count 1 --test-crop 64",
