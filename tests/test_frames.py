@@ -140,11 +140,11 @@ def test_what_is_transparent_plays_no_part_in_statistics(tiny_model):
     changed = [frame.copy() for frame in frames]
     for frame in changed:
         frame[:, 36:, :3] = 1 - frame[:, 36:, :3]
-    near = painted(tiny_model, changed, temporal=0, batch=2)
-    error = np.abs(near[:, :, :8] - found[:, :, :8])  # rounding; six columns nearer, 0.25, on average 0.01
-    assert error.max() < 5e-3
-    assert error.mean() < 2e-4
-    assert np.abs(painted(tiny_model, [frame[..., :3] for frame in changed])[:, :, :8] - found[:, :, :8]).max() > 0.02
+    # Shrunken, since the whitening of so few pixels makes up to 3e-3 of rounding.
+    near, found = (painted(tiny_model, each, temporal=0, batch=2, shrinkage=0.1) for each in (changed, frames))
+    np.testing.assert_allclose(near[:, :, :8], found[:, :, :8], atol=1e-4)
+    opaque = painted(tiny_model, [frame[..., :3] for frame in changed], shrinkage=0.1)
+    assert np.abs(opaque[:, :, :8] - found[:, :, :8]).max() > 0.02
 
 
 def test_opaque_frames_may_have_alpha_or_not(tiny_model):
