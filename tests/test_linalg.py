@@ -131,15 +131,32 @@ def test_batches_and_vmap_give_what_single_matrices_give():
 @pytest.mark.parametrize("condition", [1.0, 1e2, 1e4])
 def test_newton_schulz_agrees_with_eigh(size, condition):
     a = np.stack([spd(seed, size, condition) for seed in (1, 2)])
-    values, vectors = np.linalg.eigh(a)
-    lifted = values + 1e-6 * values.mean(-1, keepdims=True)
-    roots = [np.einsum("nij,nj,nkj->nik", vectors, lifted**power, vectors) for power in (0.5, -0.5)]
     with jax.enable_x64(True):
         exact = jax.jit(newton_schulz)(jnp.asarray(a))
     single = newton_schulz(jnp.asarray(a, jnp.float32))
-    for root, found, rough in zip(roots, exact, single, strict=True):
-        np.testing.assert_allclose(found, root, atol=1e-7 * np.abs(root).max())
-        np.testing.assert_allclose(rough, root, atol=1e-3 * np.abs(root).max())
+    for found, bound in ((exact, 1e-7), (single, 1e-3)):
+        for root, expected in zip(found, lifted_roots(a, np.finfo(found[0].dtype).eps), strict=True):
+            np.testing.assert_allclose(root, expected, atol=bound * np.abs(expected).max())
+
+
+def lifted_roots(a: np.ndarray, eps: float) -> list[np.ndarray]:
+    """What `newton_schulz` promises, by decomposition in float64."""
+    values, vectors = np.linalg.eigh(a)
+    lifted = values + np.maximum(1e-6 * values.mean(-1), 2 * eps * np.linalg.norm(values, axis=-1))[:, None]
+    return [np.einsum("nij,nj,nkj->nik", vectors, lifted**power, vectors) for power in (0.5, -0.5)]
+
+
+@pytest.mark.parametrize("rank", [1, 16, 127])
+def test_newton_schulz_roots_of_few_pixels_in_many_channels(rank):
+    """A lift below the rounding of float32 left negative eigenvalues, and NaN."""
+    x = np.random.default_rng(rank).normal(size=(rank, 128)).astype(np.float32)
+    a = (x.T @ x / rank)[None]
+    root, inverse = newton_schulz(jnp.asarray(a))
+    exact, exact_inverse = lifted_roots(np.float64(a), 2**-23)
+    np.testing.assert_allclose(root, exact, atol=1e-3 * np.abs(exact).max())
+    # Where the features do not vary, the inverse is mostly rounding; what it makes of those that do is not.
+    whitened, expected = (z @ np.float64(a) @ z for z in (np.float64(inverse), exact_inverse))
+    assert np.linalg.norm(whitened - expected) < 0.1 * np.linalg.norm(expected)
 
 
 def test_newton_schulz_stops_by_its_rule():
@@ -157,6 +174,17 @@ def test_newton_schulz_is_finite_where_there_is_no_inverse_and_shows_nan():
     for a in (np.zeros((4, 4)), np.diag([1.0, 1.0, 0.0, 0.0])):
         assert all(np.isfinite(part).all() for part in newton_schulz(jnp.asarray(a, jnp.float32)))
     assert all(np.isnan(part).all() for part in newton_schulz(jnp.full((4, 4), jnp.nan)))
+
+
+def test_nan_in_one_matrix_does_not_stop_the_others():
+    a, e = jnp.asarray(spd(1, 8, 50), jnp.float32), jnp.asarray(spd(2, 8), jnp.float32)
+    nan = jnp.full_like(a, jnp.nan)
+    for alone, beside in zip(newton_schulz(a), newton_schulz(jnp.stack([a, nan])), strict=True):
+        np.testing.assert_allclose(beside[0], alone, rtol=1e-5, atol=1e-5)
+        assert jnp.isnan(beside[1]).all()
+    np.testing.assert_allclose(
+        lyapunov(jnp.stack([a, nan]), jnp.stack([e, e]))[0], lyapunov(a, e), rtol=1e-4, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("function", ROOTS)

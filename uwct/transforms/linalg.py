@@ -259,15 +259,16 @@ def newton_schulz(
     The coupled iteration of Denman-Beavers type (Higham, Functions of Matrices, 2008, eq. 6.35): with Y = a / |a| and
     Z = I, repeat T = (3 I - Z Y) / 2, Y = Y T, Z = T Z until |Z Y - I| <= `tolerance` |I| (Frobenius norm; by default
     the root of the dtype's eps) or `steps` are done. It converges for positive definite matrices only, and takes the
-    longer the worse their condition: so `floor` times the mean eigenvalue is added to the diagonal. Small eigenvalues
-    are lifted, not masked as by `sqrtm`. For accelerators, on which eigh is slow; on a CPU eigh is faster, and exact.
+    longer the worse their condition: so `floor` times the mean eigenvalue is added to the diagonal, or 2 eps |a| where
+    that is more: below it, rounding makes eigenvalues negative. Small ones are lifted, not masked as by `sqrtm`. For
+    accelerators, on which eigh is slow; on a CPU eigh is faster, and exact.
     """
-    size = a.shape[-1]
-    bound = float(jnp.finfo(a.dtype).eps) ** 0.5 if tolerance is None else tolerance
+    size, eps = a.shape[-1], float(jnp.finfo(a.dtype).eps)
+    bound = eps**0.5 if tolerance is None else tolerance
     eye = jnp.eye(size, dtype=a.dtype)
     mean = jnp.trace(a, axis1=-2, axis2=-1)[..., None, None] / size
     safe = jnp.where(mean > 0, mean, 1)
-    lifted = a + floor * safe * eye
+    lifted = a + jnp.maximum(floor * safe, 2 * eps * jnp.linalg.norm(a, axis=(-2, -1), keepdims=True)) * eye
     norm = jnp.linalg.norm(lifted, axis=(-2, -1), keepdims=True)
 
     def step(state: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
@@ -278,8 +279,8 @@ def newton_schulz(
 
     def unfinished(state: tuple[Array, Array, Array, Array]) -> Array:
         i, _, _, zy = state
-        error = jnp.linalg.norm(zy - eye, axis=(-2, -1)).max() / size**0.5
-        return (i < steps) & (error > bound)
+        error = jnp.linalg.norm(zy - eye, axis=(-2, -1)) / size**0.5
+        return (i < steps) & (error > bound).any()  # so NaN in one matrix does not stop the others
 
     y = lifted / norm
     _, y, z, _ = lax.while_loop(unfinished, step, (jnp.int32(0), y, jnp.broadcast_to(eye, a.shape), y))
@@ -306,7 +307,7 @@ def lyapunov(root: Array, e: Array, *, tolerance: float | None = None, steps: in
 
     def unfinished(state: tuple[Array, Array, Array]) -> Array:
         i, a, _ = state
-        return (i < steps) & (jnp.linalg.norm(a - eye, axis=(-2, -1)).max() / size**0.5 > bound)
+        return (i < steps) & (jnp.linalg.norm(a - eye, axis=(-2, -1)) / size**0.5 > bound).any()
 
     def solve(_: Callable[[Array], Array], e: Array) -> Array:
         norm = jnp.linalg.norm(root, axis=(-2, -1), keepdims=True)
