@@ -51,6 +51,13 @@ def test_any_picture_takes_on_any_style(small, content, style, shape, alpha):
     check(result, shape, 4)  # not clipped, so that values leave [0, 1] somewhat
 
 
+@pytest.mark.parametrize("name", ["small", "vgg16"])
+def test_a_flat_picture_takes_on_the_colors_of_a_style_and_no_texture_of_rounding(name):
+    flat, style = np.full((48, 48, 3), [0.2, 0.5, 0.9], np.float32), np.float32(picture(64, 64, 2))
+    result = uwct.stylize(uwct.load(name), jnp.asarray(flat), jnp.asarray(style), LEVELS, 1.0)
+    assert np.ptp(result, (0, 1)).max() < 1 / 255
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_in_16_bits_too(small, dtype, kind):

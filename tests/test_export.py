@@ -13,6 +13,7 @@ from jax import export as jax_export
 import uwct
 from uwct.cli.export import main
 from uwct.export import painting, roots, stablehlo
+from uwct.export.graph import Graph
 from uwct.networks.model import save
 from uwct.pipeline.presets import PRESETS
 from uwct.transforms.matching import TRANSFORMS
@@ -107,6 +108,21 @@ def test_steps_are_enough_for_every_spread_that_shrinkage_leaves(rng):
             y, z = y * t, t * z
         np.testing.assert_allclose(y, np.sqrt(x), rtol=1e-6)
         np.testing.assert_allclose(z, 1 / np.sqrt(x), rtol=1e-6)
+
+
+@pytest.mark.parametrize("pixels", [2, 20])
+def test_monge_of_few_pixels_in_many_channels(pixels):
+    """Two pixels vary along one direction, and the rest of the product is less than rounding: once it became NaN."""
+    channels, shrinkage = 512, 0.05
+    x = np.maximum(np.random.default_rng(pixels).normal(size=(pixels, channels)), 0)
+    graph = Graph()
+    content, style = (graph.input(name, (channels, channels)) for name in ("content", "style"))
+    graph.output(roots.matrix(content, style, channels, "monge", shrinkage), "map", (channels, channels))
+    cov = np.cov(x.T)
+    (found,) = run(loaded(graph.model("", {})), content=cov, style=1.7 * cov)
+    shrunk = (1 - shrinkage) * cov + shrinkage * np.trace(cov) / channels * np.eye(channels)
+    moved = found @ shrunk @ found.T
+    assert np.linalg.norm(moved - 1.7 * shrunk) < 0.1 * np.linalg.norm(shrunk)
 
 
 @pytest.mark.parametrize("free", [True, False])

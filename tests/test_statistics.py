@@ -145,6 +145,15 @@ def test_shrinking_keeps_the_total_variance_and_ends_at_a_multiple_of_the_identi
         np.testing.assert_array_equal(shrunk.mean, m.mean)
 
 
+def test_a_channel_whose_sums_cancel_is_as_constant_as_the_others_round(rng):
+    """Its own mean is small, but what it was summed of is not: rounding of that is no variation."""
+    noise = rng.normal(size=(3, 16, 16))
+    features = np.stack([1 + 0 * noise[0], 1e-3 + 1e-7 * noise[1], 1e-3 + 1e-5 * noise[2]], axis=-1)
+    variances = np.diagonal(moments(jnp.asarray(features, jnp.float32)).cov)
+    assert variances[0] == variances[1] == 0
+    np.testing.assert_allclose(variances[2], 1e-10, rtol=0.2)
+
+
 def test_a_flat_picture_stays_flat_when_shrunk():
     flat = moments(jnp.full((8, 8, 3), 0.1, jnp.float32) + jnp.float32(1e-9))
     np.testing.assert_array_equal(shrink(flat, 0.5).cov, 0)

@@ -10,6 +10,7 @@ from uwct.export.graph import Value
 
 # How far from 1 the eigenvalues of a matrix times the square of its inverse root may stay.
 TOLERANCE = 1e-6
+EPS = float(np.finfo(np.float32).eps)
 
 
 def identity(like: Value, channels: int) -> Value:
@@ -51,9 +52,16 @@ def roots(a: Value, channels: int, least: float) -> tuple[Value, Value]:
 
 
 def monge(content: Value, style: Value, channels: int, least: float) -> Value:
-    """The matrix of `matching.monge` between covariances whose eigenvalues are at least `least` times their norm."""
+    """The matrix of `matching.monge` between covariances whose eigenvalues are at least `least` times their norm.
+
+    Those of the product are at least its square. Where that is less than rounding, they are lifted to it.
+    """
     root, inverse = roots(content, channels, least)
-    middle, _ = roots(root @ style @ root, channels, least**2)
+    both, squared = root @ style @ root, max(least**2, EPS)
+    if squared > least**2:
+        norm = (both * both).sum(0, 1).node("Sqrt")
+        both = both + (squared - least**2) * norm * identity(both, channels)
+    middle, _ = roots(both, channels, squared)
     return inverse @ middle @ inverse
 
 
@@ -72,7 +80,7 @@ def matrix(content: Value, style: Value, channels: int, transform: str, shrinkag
 
 def constants_masked(mean: Value, cov: Value, channels: int) -> Value:
     """The covariance with 0 for channels that vary by no more than rounding (see `Moments.cov`)."""
-    rounding = mean * float(max(channels, 4) * np.finfo(np.float32).eps)
+    rounding = mean.node("Abs").node("ReduceMax", [0], keepdims=1) * (max(channels, 4) * EPS)
     variances = (cov * identity(cov, channels)).sum(1)
     varies = variances.node("Greater", rounding * rounding).node("Cast", to=1)  # to float32
     return cov * varies * varies.mT

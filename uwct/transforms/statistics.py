@@ -34,12 +34,12 @@ class Moments(struct.PyTreeNode):
     def cov(self) -> Array:
         """The covariance `[..., C, C]`, `scatter / max(weight - 1, 1)`.
 
-        Channels that vary by no more than the rounding of their mean, `max(C, 4) eps |mean|`, are constant: their
-        covariances are exactly 0. Otherwise whitening would blow that rounding up to unit variance and paint flat
-        pictures.
+        Channels that vary by no more than rounding, `max(C, 4) eps` of the largest mean (which the sums that made the
+        others had terms of), are constant: their covariances are exactly 0. Otherwise whitening would blow that
+        rounding up to unit variance and paint flat pictures.
         """
         cov = self.scatter / jnp.maximum(self.weight - 1, 1)[..., None, None]
-        rounding = max(cov.shape[-1], 4) * jnp.finfo(cov.dtype).eps * self.mean
+        rounding = max(cov.shape[-1], 4) * jnp.finfo(cov.dtype).eps * jnp.abs(self.mean).max(-1, keepdims=True)
         constant = jnp.diagonal(cov, axis1=-2, axis2=-1) <= rounding**2
         return jnp.where(constant[..., :, None] | constant[..., None, :], 0, cov)
 
