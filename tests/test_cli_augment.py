@@ -1,5 +1,6 @@
 """`uwct augment`: the same files however the work is spread, and every one what its manifest says."""
 
+import hashlib
 import json
 import os
 import shlex
@@ -107,14 +108,28 @@ def test_styles_are_encoded_once_and_kept_on_disk(data, monkeypatch):
     assert files("new") != files("out")
 
 
+def test_folders_of_styles_that_share_a_store_are_not_mixed_up(data):
+    """They were by their names, and by which file is older."""
+    run("in first --per-image 4 --style-store kept")
+    Path("styles/a.png").unlink()
+    Path("styles/b.png").rename("styles/a.png")
+    os.utime("styles/a.png", (0, 0))
+    run("in shared --per-image 4 --style-store kept")
+    run("in alone --per-image 4")
+    assert files("shared") == files("alone")
+    run("in halved --per-image 4 --style-store kept --dtype bfloat16")
+    run("in by_itself --per-image 4 --dtype bfloat16")
+    assert files("halved") == files("by_itself")
+
+
 def test_a_pool_holds_a_few_styles_in_memory(data, tiny_model, monkeypatch):
     monkeypatch.setattr(style_pool, "IN_MEMORY", 1)
     read = []
     monkeypatch.setattr(style_pool, "load_style", lambda *of: read.append(of[0].name) or load_style(*of))
     paths = [Path("styles/a.png"), Path("styles/b.png")]
-    pool = StylePool(paths, tiny_model, lambda path: encode_file(path, tiny_model, 0), Path("kept"), Path("styles"))
+    pool = StylePool(paths, tiny_model, lambda path: encode_file(path, tiny_model, 0), Path("kept"))
     first = [pool[i] for i in (0, 1, 0, 0, 1)]
-    assert read == ["a.png.safetensors", "b.png.safetensors"]
+    assert read == [f"{hashlib.sha256(path.read_bytes()).hexdigest()}.safetensors" for path in paths]
     for one, other in ((0, 2), (1, 4)):
         jax.tree.map(np.testing.assert_array_equal, first[one], first[other])
 

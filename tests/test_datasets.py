@@ -61,7 +61,7 @@ def write_parquet(folder):
         datasets.Dataset.from_dict(columns, features).to_parquet(str(folder / name))
 
 
-def write_tfds(folder, file_format, name="boxed"):
+def write_tfds(folder, file_format, name="boxed", label="label"):
     """A data set with labels and boxes; gives the folder of its version."""
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core import registered
@@ -78,13 +78,13 @@ def write_tfds(folder, file_format, name="boxed"):
                 }
                 features = {
                     "image": tfds.features.Image(encoding_format="png"),
-                    "label": tfds.features.ClassLabel(names=["cat", "dog", "cow"]),
+                    label: tfds.features.ClassLabel(names=["cat", "dog", "cow"]),
                     "objects": tfds.features.Sequence(objects),
                 }
                 return tfds.core.DatasetInfo(
                     builder=self,
                     features=tfds.features.FeaturesDict(features),
-                    supervised_keys=("image", "label"),
+                    supervised_keys=("image", label),
                 )
 
             def _split_generators(self, _):
@@ -93,7 +93,7 @@ def write_tfds(folder, file_format, name="boxed"):
             def _generate_examples(self, members):
                 for i in members:
                     objects = [{"bbox": tfds.features.BBox(*box), "label": j % 2} for j, box in enumerate(BOXES[i])]
-                    yield i, {"image": PICTURES[i], "label": LABELS[i], "objects": objects}
+                    yield i, {"image": PICTURES[i], label: LABELS[i], "objects": objects}
 
     builder = Boxed(data_dir=str(folder), file_format=file_format)
     config = tfds.download.DownloadConfig(num_shards=2) if file_format == "tfrecord" else None
@@ -227,3 +227,19 @@ def test_tfds_by_name_and_what_is_not_there(data, tmp_path, capsys):
         assert not Path("out").exists()
     run(f"tfds:boxed out --data-dir {tmp_path / 'data'}")
     assert Path("out/dataset_info.json").exists()
+
+
+def test_columns_that_what_was_drawn_needs_are_not_overwritten(data, tmp_path, capsys):
+    import datasets
+
+    Path("in").mkdir()
+    columns = {"image": [{"bytes": png(PICTURES[0]), "path": None}], "style": ["cubist"]}
+    features = datasets.Features({"image": datasets.Image(), "style": datasets.Value("string")})
+    datasets.Dataset.from_dict(columns, features).to_parquet("in/train.parquet")
+    source = write_tfds(tmp_path / "data", "array_record", label="seed")
+    for words, name in (("in out", "train.parquet already has a column style"), (f"{source} out", "a column seed")):
+        with pytest.raises(SystemExit) as stop:
+            run(words)
+        assert stop.value.code
+        assert name in capsys.readouterr().err
+        assert not list(Path().glob("out/*.parquet")) + list(Path().glob("out/*record*"))

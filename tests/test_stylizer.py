@@ -189,12 +189,23 @@ def test_settings_that_cannot_be(settings, sentence):
 def test_batches_that_cannot_be(styles, pictures):
     with pytest.raises(ValueError, match="needs the columns key and image; it has: image"):
         stylizer()({"image": pictures})
+    with pytest.raises(ValueError, match="already has a column style"):
+        stylizer()({"key": KEYS, "image": pictures, "style": ["mine"] * 5})
+    with pytest.raises(ValueError, match=r"must have one length, not \[1, 5\]"):
+        stylizer()({"key": KEYS, "image": pictures, "label": [3]})
     for bad in (np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4, 3), int), np.zeros((0, 4, 3))):
         with pytest.raises(ValueError, match="a picture"):
             stylizer()({"key": ["a"], "image": [bad]})
     Path("empty").mkdir()
     with pytest.raises(ValueError, match="holds no styles"):
         uwct.Stylizer("empty")({"key": ["a"], "image": pictures[:1]})
+
+
+def test_a_batch_of_none_is_none(styles):
+    result = stylizer()(
+        {"key": np.array([], str), "image": np.zeros((0, 4, 4, 3), np.uint8), "label": np.zeros(0, int)}
+    )
+    assert {name: len(column) for name, column in result.items()} == dict.fromkeys(result, 0)
 
 
 def test_styles_are_encoded_once_for_all_workers(styles, pictures):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from uwct.datasets.formats import Decode, Example, as_uint8, decode, encoded, shard_files
-from uwct.datasets.stylizer import Drawn
+from uwct.datasets.stylizer import Drawn, check_columns
 from uwct.files import replacing
 
 ROWS = 64  # that are in memory, and in a row group
@@ -56,7 +56,9 @@ class Parquet:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        schema, rows = _with_drawn(pq.read_schema(self.source / shard)), list[dict[str, Any]]()
+        schema, rows = pq.read_schema(self.source / shard), list[dict[str, Any]]()
+        check_columns(schema.names, shard)
+        schema = _with_drawn(schema)
         with replacing(self.output / shard) as temporary, pq.ParquetWriter(temporary, schema) as file:
 
             def flush() -> None:

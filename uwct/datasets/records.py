@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from uwct.datasets.formats import Decode, Example, as_uint8, decode, encoded
-from uwct.datasets.stylizer import Drawn
+from uwct.datasets.stylizer import Drawn, check_columns
 from uwct.files import replacing
 
 
@@ -31,7 +31,11 @@ class Records:
     decode: Decode = decode
 
     def shards(self) -> list[str]:
-        """The names of files, sorted; raises ValueError for an unknown data set or split, or one not prepared."""
+        """The names of files, sorted; raises ValueError for an unknown data set or split, or one not prepared.
+
+        Also where a feature has a name that is needed for what was drawn.
+        """
+        check_columns(self._builder().info.features, self.source)
         return [path.name for path in self._paths()]
 
     def done(self, shard: str, copies: list[str]) -> bool:

@@ -31,6 +31,8 @@ from uwct.pipeline.style_pool import ReadableStyles, StylePool, style_files, sty
 from uwct.pipeline.styles import Style, stack_styles
 from uwct.transforms.matching import TRANSFORMS
 
+TOLD = ("style", "weight", "strength", "seed")  # the columns of what was drawn
+
 
 @dataclasses.dataclass(frozen=True)
 class Drawn:
@@ -138,12 +140,16 @@ class Stylizer:
             pictures, and any others, which are repeated for each copy.
 
         Raises:
-          ValueError: no such columns, or what is no picture; a level that the model cannot decode; no styles.
+          ValueError: no such columns, or of several lengths, or with a name of `TOLD`; what is no picture; a level that
+            the model cannot decode; no styles.
           FileNotFoundError: no folder of styles, or no model.
         """
         missing = [name for name in ("key", "image") if name not in batch]
         if missing:
             raise ValueError(f"a batch needs the columns key and image; it has: {', '.join(batch)}")
+        check_columns(batch, "the batch")
+        if len(lengths := {len(column) for column in batch.values()}) > 1:
+            raise ValueError(f"the columns of a batch must have one length, not {sorted(lengths)}")
         keys, pictures = [str(key) for key in batch["key"]], list(map(checked, batch["image"]))
         painted = self.paint(keys, pictures)
         drawn = [one for of_picture, _ in painted for one in of_picture]
@@ -206,7 +212,7 @@ class Stylizer:
 
         kept = f"size{size}" + ("-refine" if self.refine_steps else "")
         store = Path(self.store) / kept if self.store else None
-        return ReadableStyles(StylePool(paths, self._model, encode, store, folder))
+        return ReadableStyles(StylePool(paths, self._model, encode, store))
 
     @functools.cached_property
     def _model(self) -> Model:
@@ -289,6 +295,12 @@ def picture_key(seed: int, key: str) -> Array:
     return jax.random.fold_in(jax.random.key(seed), zlib.crc32(key.encode(errors="surrogateescape")))
 
 
+def check_columns(names: Iterable[str], of: str) -> None:
+    """Raises ValueError where one of the names is needed for what was drawn."""
+    if taken := sorted(set(TOLD) & set(names)):
+        raise ValueError(f"{of} already has a column {taken[0]}, where what was drawn would stand: rename it")
+
+
 def checked(picture: Any) -> np.ndarray:
     """A picture as an array `[H, W, 3]`, grey ones in three channels; raises ValueError for what is none."""
     array = np.asarray(picture)
@@ -315,7 +327,7 @@ def _repeated(column: Any, copies: int) -> Any:
 
 def _alike(results: list[np.ndarray], given: Any) -> Any:
     """Results as one array where the pictures came as one."""
-    return np.stack(results) if isinstance(given, np.ndarray) and given.dtype != object else results
+    return np.stack(results) if isinstance(given, np.ndarray) and given.dtype != object and results else results
 
 
 def batches(examples: Iterable[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:

@@ -1,6 +1,7 @@
 """Styles by the thousand: encoded when they are first drawn, kept as style files, a few of them in memory."""
 
 import functools
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -77,16 +78,15 @@ def style_of_picture(
 class StylePool:
     """The styles of pictures and style files, of which any number may be read by any number of processes at once.
 
-    What `encode` makes of a picture is kept in `folder`, so that it is made once; a picture that is newer than what is
-    kept of it is encoded anew. Without a folder none is kept.
+    What `encode` makes of a picture is kept in `folder`, so that it is made once: for each model and dtype apart, under
+    a hash of the picture's bytes, so that any number of folders of styles may share one. Without a folder none is kept.
     """
 
     def __init__(
-        self, paths: Sequence[Path], model: Model, encode: Callable[[Path], Style], folder: Path | None, root: Path
+        self, paths: Sequence[Path], model: Model, encode: Callable[[Path], Style], folder: Path | None
     ) -> None:
-        """`root` is a folder in which all paths lie; the names in `folder` are theirs, for each model apart."""
         self.paths, self._model, self._encode = paths, model, encode
-        self._root, self._folder = root, folder and folder / encoder_hash(model)
+        self._folder = folder and folder / f"{encoder_hash(model)}-{model.dtype}"
         self._get = functools.lru_cache(maxsize=IN_MEMORY)(self._read)
 
     def __len__(self) -> int:
@@ -100,9 +100,9 @@ class StylePool:
         path = self.paths[index]
         if is_style(path) or self._folder is None:
             return self._encode(path)
-        inside = path.relative_to(self._root)
-        kept = self._folder / inside.with_name(f"{inside.name}.safetensors")
-        if kept.exists() and kept.stat().st_mtime_ns > path.stat().st_mtime_ns:
+        with path.open("rb") as file:
+            kept = self._folder / f"{hashlib.file_digest(file, 'sha256').hexdigest()}.safetensors"
+        if kept.exists():
             return load_style(kept, self._model)
         style = self._encode(path)
         kept.parent.mkdir(parents=True, exist_ok=True)
