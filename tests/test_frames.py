@@ -109,7 +109,7 @@ def test_parts_lie_over_every_frame(tiny_model):
     assert np.abs(steady[1:] - found[1:]).max() > 0.01
     kept = np.stack(list(stylize_frames(tiny_model, PAN, [Region(mask, STYLE)], LEVELS, ALPHA)))
     np.testing.assert_allclose(kept[:, :, width // 2 :], np.stack(PAN)[:, :, width // 2 :], atol=1e-6)
-    with pytest.raises(ValueError, match="a mask must have the frames' shape"):
+    with pytest.raises(ValueError, match="a mask must have the picture's shape"):
         list(stylize_frames(tiny_model, PAN, [Region(mask[1:], STYLE)]))
 
 

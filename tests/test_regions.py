@@ -105,7 +105,7 @@ def test_regions_work_under_jit_and_in_float64(tiny_model):
 @pytest.mark.parametrize(
     ("regions", "words"),
     [
-        ([Region(LEFT[1:], STYLE)], "a mask must have the content's shape"),
+        ([Region(LEFT[1:], STYLE)], "a mask must have the picture's shape"),
         ([Region(None, STYLE), Region(None, OTHER)], "only one region can be without a mask"),
         ([Region(LEFT)], "at least one region needs a style"),
         ([], "at least one style is needed"),

@@ -34,6 +34,8 @@ def test_a_mixed_style_paints_as_the_mixture(tiny_model):
         mix_styles([])
     with pytest.raises(ValueError, match="as many weights"):
         mix_styles(styles, [1])
+    with pytest.raises(ValueError, match="as many weights"):
+        mix_styles(styles, [[1, 3], [2, 2]])
 
 
 def test_a_mask_takes_part_of_the_painting(tiny_model):

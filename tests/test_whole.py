@@ -7,10 +7,13 @@ from conftest import picture
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import uwct
 from uwct import adain, encode_style, moments, monge, stylize, synthesize
+from uwct.pipeline import compat
 from uwct.pipeline.level import Settings, decode_mapped
 from uwct.pipeline.padding import pad_to_stride, pool
 from uwct.pipeline.parts import resolve
+from uwct.pipeline.refine import with_manners
 from uwct.pipeline.whole import painted
 from uwct.transforms.affine import Affine
 from uwct.transforms.statistics import shrink
@@ -205,3 +208,38 @@ def test_nan_is_detected_and_its_level_named(tiny_model):
 def test_arguments_that_do_not_fit_are_refused(tiny_model, arguments, message):
     with pytest.raises(ValueError, match=message):
         stylize(**{"model": tiny_model, "content": CONTENT, "style": STYLE, "levels": (1,)} | arguments)
+
+
+BYTES = np.uint8(255 * CONTENT)
+REFUSALS = {
+    "stylize": lambda m, vgg: uwct.stylize(m, BYTES, STYLE),
+    "no levels": lambda m, vgg: uwct.stylize(m, CONTENT, STYLE, levels=()),
+    "stylize_photo": lambda m, vgg: uwct.stylize_photo(m, BYTES, STYLE),
+    "stylize_photo's mask": lambda m, vgg: uwct.stylize_photo(m, CONTENT, [uwct.Region(np.ones((3, 4)), STYLE)]),
+    "refine": lambda m, vgg: uwct.refine(m, vgg, BYTES, BYTES, STYLE),
+    "refine's mask": lambda m, vgg: uwct.refine(m, vgg, CONTENT, CONTENT, [uwct.Region(np.ones((3, 4)), STYLE)]),
+    "manners": lambda m, vgg: with_manners(uwct.encode_style(m, STYLE), vgg, STYLE, np.ones((3, 4))),
+    "compat": lambda m, vgg: compat.stylize(m, BYTES, STYLE),
+    "match_colors": lambda m, vgg: uwct.match_colors(BYTES, CONTENT),
+    "match_colors' content": lambda m, vgg: uwct.match_colors(CONTENT, BYTES),
+    "keep_chroma": lambda m, vgg: uwct.keep_chroma(CONTENT, BYTES),
+    "Affine": lambda m, vgg: Affine(jnp.eye(3), jnp.zeros(3)).apply(BYTES),
+    "a mask and a pooling": lambda m, vgg: uwct.encode_style(m, STYLE, np.ones(STYLE.shape[:2]), pooling="floor"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_what_would_be_computed_wrongly_is_refused(tiny_model, tiny_vgg, name):
+    with pytest.raises(ValueError, match="must be a? ?float|must have the picture's shape|level|not both"):
+        REFUSALS[name](tiny_model, tiny_vgg)
+
+
+def test_float64_under_jit_needs_x64(tiny_model):
+    def paint(content):
+        return uwct.stylize(tiny_model, content, STYLE, (2, 1), precision="float64")
+
+    with pytest.raises(ValueError, match="under jit, precision"):
+        jax.jit(paint)(CONTENT)
+    alone = paint(CONTENT)
+    with jax.enable_x64(True):
+        np.testing.assert_allclose(jax.jit(paint)(CONTENT), alone, atol=1e-4)

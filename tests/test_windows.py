@@ -84,7 +84,7 @@ def test_parts_with_soft_masks_of_their_own(tiny_model, tmp_path, rest):
     assert np.abs(found - expected).max() < 1e-3
     assert np.abs(found - pixels).max() > 0.1
     short = Canvas.create(tmp_path / "short.raw", (204, 331, 1))
-    with pytest.raises(ValueError, match="a mask must have the content's shape"):
+    with pytest.raises(ValueError, match="a mask must have the picture's shape"):
         tiled(tiny_model, tmp_path, pixels, [Region(short, STYLE)], (1,))
 
 

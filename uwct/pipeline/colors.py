@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from uwct.pipeline.styles import check_picture
 from uwct.transforms.matching import wct
 from uwct.transforms.statistics import Moments, moments
 
@@ -19,7 +20,10 @@ def keep_chroma(stylized: Array, content: Array) -> Array:
     """The luminance of `stylized` with the chroma of `content`, of the same shape; not clipped (luminance transfer).
 
     In YIQ, where chroma is linear in RGB, that is the content with the difference of luminances added to each channel.
+    Raises ValueError for what is no picture.
     """
+    check_picture(stylized)
+    check_picture(content)
     difference = jnp.einsum("...c,c->...", stylized - content, jnp.asarray(LUMA, jnp.float32))
     return content + difference[..., None]
 
@@ -31,7 +35,10 @@ def match_colors(style: Array, content: Array | Moments, weights: Array | None =
     `weights[..., H, W]` say how far the style's pixels count.
 
     The linear map of Gatys et al., section 3.1, by symmetric roots ("image analogies"): it is whitening and coloring,
-    of pixels instead of features.
+    of pixels instead of features. Raises ValueError for what is no picture.
     """
+    check_picture(style)
+    if not isinstance(content, Moments):
+        check_picture(content)
     target = content if isinstance(content, Moments) else moments(content)
     return jnp.clip(wct(moments(style, weights), target).apply(style), 0, 1)

@@ -17,6 +17,7 @@ from uwct.networks.layers import Pooling
 from uwct.networks.model import Model
 from uwct.pipeline.level import Settings
 from uwct.pipeline.parts import resolve
+from uwct.pipeline.styles import check_picture
 from uwct.pipeline.whole import painted
 from uwct.transforms.affine import Affine
 from uwct.transforms.matching import wct
@@ -62,6 +63,7 @@ def stylize(
     """
     model.check_levels(tuple(levels))
     for picture in (content, style):
+        check_picture(picture)
         if jnp.ndim(picture) != 3 or min(jnp.shape(picture)[:2]) < 2 ** (max(levels) - 1):
             raise ValueError(f"level {max(levels)} pools a picture of shape {jnp.shape(picture)} away")
     pooling = convention.pooling

@@ -21,7 +21,7 @@ from uwct.networks.model import Model
 from uwct.pipeline.level import COARSE_TO_FINE, Settings, apply, check_health, cropped, gather, maps_of
 from uwct.pipeline.padding import pad_to_stride
 from uwct.pipeline.parts import Parts, Strength, Wanted, Weights, kept, resolve, shares_of
-from uwct.pipeline.styles import check_picture
+from uwct.pipeline.styles import check_mask, check_picture
 from uwct.transforms.matching import Transform, wct
 from uwct.transforms.statistics import Moments, merge
 
@@ -128,8 +128,7 @@ def stylize_batch(
     """
     height, width = frames.shape[-3:-1]
     for mask in parts.masks:
-        if jnp.shape(mask) != (height, width):
-            raise ValueError(f"a mask must have the frames' shape {(height, width)}, not {jnp.shape(mask)}")
+        check_mask(jnp.shape(mask), (height, width))
     colors = colors_of(frames if parts.visible is None else frames * parts.visible[..., None])
     before = jnp.concatenate([past.colors[None] if past else colors[:1], colors[:-1]])
     keep = jnp.where(is_cut(before, colors), 0.0, temporal)

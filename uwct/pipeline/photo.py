@@ -21,6 +21,7 @@ from uwct.pictures.images import fitted
 from uwct.pipeline.level import Settings
 from uwct.pipeline.parts import Strength, Wanted, Weights, resolve
 from uwct.pipeline.presets import PRESETS
+from uwct.pipeline.styles import check_mask, check_picture
 from uwct.pipeline.whole import finished, painted
 from uwct.transforms.affine import Affine
 from uwct.transforms.matching import TRANSFORMS, Transform
@@ -51,8 +52,11 @@ def stylize_photo(
     The arguments, and what is raised, are those of `whole.stylize`; masks of regions have the photo's shape, and say
     where their styles are meant rather than where they end: colors change along the photo's own edges.
     """
+    check_picture(photo)
     photo = jnp.asarray(photo, jnp.float32)
     parts = resolve(model, style, levels, alpha, weights)
+    for mask in parts.masks:
+        check_mask(jnp.shape(mask), photo.shape[:-1])
     parts = parts.replace(masks=[reduced(mask[..., None])[..., 0] for mask in parts.masks])
     small = reduced(photo)
     picture = painted(model, small, parts, Settings(tuple(levels), shrinkage, transform))

@@ -34,7 +34,7 @@ from uwct.pipeline.manner import SCALES, Manner, doubled, halved, manner_distanc
 from uwct.pipeline.padding import pad_to, pool
 from uwct.pipeline.parts import Part, Parts, Region, Strength, Wanted, Weights, resolve, shares_of
 from uwct.pipeline.presets import REFINE_STEPS
-from uwct.pipeline.styles import Style, encode_style
+from uwct.pipeline.styles import Style, check_mask, check_picture, encode_style
 from uwct.pipeline.whole import finished
 
 SHARES = {1: 0.5, 0: 0.5}  # of the steps, for each of `SCALES`
@@ -105,6 +105,7 @@ def refine(
       ValueError: what `stylize` raises, a style without manners, pictures of two shapes.
       FloatingPointError: a loss that is not finite (not checked under `jit`).
     """
+    check_picture(content)
     parts = resolve(model, _encoded(model, vgg, style), levels, alpha, weights)
     return finished(refined(vgg, picture, content, parts, levels, steps), content, parts)
 
@@ -151,8 +152,11 @@ def refinements(
 
     Without a content (textures) nothing holds the shapes. Raises ValueError for styles without manners.
     """
+    check_picture(picture)
     if jnp.ndim(picture) != 3:
         raise ValueError(f"one picture [H, W, 3] is refined, not an array of shape {jnp.shape(picture)}")
+    for mask in parts.masks:
+        check_mask(jnp.shape(mask), jnp.shape(picture)[:2])
     if content is not None and jnp.shape(content) != jnp.shape(picture):
         raise ValueError(f"picture and content must have one shape, not {jnp.shape(picture)} and {jnp.shape(content)}")
     height, width, _ = picture.shape
@@ -330,7 +334,13 @@ def loss_of(seen: Seen, goal: Goal, pixels: int) -> Array:
 
 
 def with_manners(style: Style, vgg: Model, picture: Array, mask: Array | None = None) -> Style:
-    """A style that can be refined towards, by the picture `[H, W, 3]` it was encoded of, and its mask `[H, W]`."""
+    """A style that can be refined towards, by the picture `[H, W, 3]` it was encoded of, and its mask `[H, W]`.
+
+    Raises ValueError for what is no picture, or a mask of another shape.
+    """
+    check_picture(picture)
+    if mask is not None:
+        check_mask(jnp.shape(mask), jnp.shape(picture)[:2])
     unit = stride(5) << max(SCALES)
     picture, pixels = pad_to(jnp.asarray(picture, jnp.float32), unit)
     weights = jnp.ones(picture.shape[:2]) if pixels is None else pixels

@@ -47,14 +47,16 @@ def encode_style(
 
     With a mask `[H, W]` in [0, 1], only where it is 1. A picture of NumPy goes through the programs of its bucket (see
     padding.py), which few sizes share. `pooling` says what becomes of odd rows and columns, instead of
-    padding them (see compat.py). Raises ValueError for a mask of another shape.
+    padding them (see compat.py). Raises ValueError for a mask of another shape, or beside `pooling`.
     """
     check_picture(picture)
     if jnp.ndim(picture) != 3:
         raise ValueError(f"a style is one picture [H, W, 3], not an array of shape {jnp.shape(picture)}")
     shape = jnp.shape(picture)[:2]
-    if mask is not None and jnp.shape(mask) != shape:
-        raise ValueError(f"a mask must have the picture's shape {shape}, not {jnp.shape(mask)}")
+    if mask is not None:
+        check_mask(jnp.shape(mask), shape)
+        if pooling:
+            raise ValueError("a style has a mask, or a pooling of its own, not both")
     with computing_in(precision):
         if pooling:
             features = model.encode_all(jnp.asarray(picture, jnp.float32), pooling=pooling, levels=levels)
@@ -110,6 +112,8 @@ def mix_styles(styles: Sequence[Style], weights: Sequence[float] | Array | None 
     if not styles:
         raise ValueError("at least one style is needed")
     shares = jnp.ones(len(styles)) if weights is None else jnp.asarray(weights, jnp.float32)
+    if shares.shape != (len(styles),):
+        raise ValueError(f"{len(styles)} styles need as many weights, not weights of shape {shares.shape}")
     levels = sorted(set.intersection(*(set(style.moments) for style in styles)))
     moments = {level: _mixed_moments([style.moments[level] for style in styles], shares) for level in levels}
     manners = {
@@ -149,11 +153,25 @@ def check_picture(picture: Array) -> None:
         raise ValueError(f"a picture must be a float array [..., H, W, 3] in [0, 1], not {dtype}{list(shape)}")
 
 
+def check_mask(found: Sequence[int], picture: Sequence[int]) -> None:
+    """Raises ValueError unless a mask's shape is its picture's `(H, W)`."""
+    if tuple(found) != tuple(picture):
+        raise ValueError(f"a mask must have the picture's shape {tuple(picture)}, not {tuple(found)}")
+
+
 def computing_in(precision: Precision) -> AbstractContextManager[Any]:
-    """A context in which arrays of that precision can be made; raises ValueError for another."""
+    """A context in which arrays of that precision can be made; raises ValueError for another.
+
+    Also for float64 under `jit` where x64 is off: what is traced already is of float32.
+    """
     if precision not in ("float32", "float64"):
         raise ValueError(f'precision must be "float32" or "float64", not {precision!r}')
-    return jax.enable_x64(True) if precision == "float64" else nullcontext()
+    if precision == "float32":
+        return nullcontext()
+    probe = jnp.zeros(())
+    if isinstance(probe, jax.core.Tracer) and probe.dtype != jnp.float64:
+        raise ValueError('under jit, precision="float64" needs jax.config.update("jax_enable_x64", True)')
+    return jax.enable_x64(True)
 
 
 @quick_jit("level", "precision")

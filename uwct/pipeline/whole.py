@@ -21,7 +21,7 @@ from uwct.networks.model import Model
 from uwct.pipeline.level import COARSE_TO_FINE, Health, Map, Settings, apply, check_health, cropped, gather, maps_of
 from uwct.pipeline.padding import Place, pad_to_stride, place_of, reflected, within
 from uwct.pipeline.parts import Parts, Strength, Wanted, Weights, kept, resolve, shares_of
-from uwct.pipeline.styles import Precision, check_picture, computing_in
+from uwct.pipeline.styles import Precision, check_mask, check_picture, computing_in
 from uwct.pipeline.swap import swapped
 from uwct.transforms.matching import Transform, wct
 
@@ -106,8 +106,7 @@ def _stages(
 ) -> Iterator[tuple[int, Array, Health]]:
     """`stages`, of pictures in their bucket where they have a place there."""
     for mask in parts.masks:
-        if jnp.shape(mask) != content.shape[-3:-1]:
-            raise ValueError(f"a mask must have the content's shape {content.shape[-3:-1]}, not {jnp.shape(mask)}")
+        check_mask(jnp.shape(mask), content.shape[-3:-1])
     picture, extent = content, None
     if place:
         extent, model = place.extent, place.seen_by(model)

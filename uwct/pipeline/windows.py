@@ -28,7 +28,7 @@ from uwct.pictures.canvas import Canvas
 from uwct.pipeline.level import COARSE_TO_FINE, Settings, apply, check_health, gather, maps_of
 from uwct.pipeline.padding import STRIDE
 from uwct.pipeline.parts import Parts, Strength, Wanted, Weights, kept, resolve, shares_of
-from uwct.pipeline.styles import Precision, computing_in
+from uwct.pipeline.styles import Precision, check_mask, computing_in
 from uwct.transforms.affine import Affine
 from uwct.transforms.matching import Transform, wct
 from uwct.transforms.statistics import Moments, merge
@@ -97,8 +97,7 @@ def stages(
     if any(part.pattern is not None for part in parts.all):
         raise ValueError("patches are compared over the whole picture, which windows never see")
     for mask in parts.masks:
-        if mask.shape[:2] != content.shape[:2]:
-            raise ValueError(f"a mask must have the content's shape {content.shape[:2]}, not {mask.shape[:2]}")
+        check_mask(mask.shape[:2], content.shape[:2])
     models = [jax.device_put(model, device) for device in jax.local_devices()]
     plans = [[tiles(content.shape, level, window, halo) for halo in halos(model, level)] for level in settings.levels]
     total, done = sum(len(plan) for plan_pair in plans for plan in plan_pair), 0

@@ -22,7 +22,12 @@ class Affine(struct.PyTreeNode):
 
     @jax.jit
     def apply(self, features: Array) -> Array:
-        """Maps `features[..., H, W, C]`; computes in the map's dtype, returns the features' dtype."""
+        """Maps `features[..., H, W, C]` of floats; computes in the map's dtype, returns the features' dtype.
+
+        Raises ValueError for integers.
+        """
+        if not jnp.issubdtype(features.dtype, jnp.floating):
+            raise ValueError(f"features must be floats, not {features.dtype}")
         dtype = jnp.promote_types(self.matrix.dtype, features.dtype)
         y = jnp.einsum("...dc,...hwc->...hwd", self.matrix, features.astype(dtype), precision=lax.Precision.HIGHEST)
         return (y + self.bias[..., None, None, :]).astype(features.dtype)
