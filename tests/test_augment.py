@@ -54,6 +54,8 @@ def test_what_does_not_fit_is_refused(tiny_model, styles):
         augment(jax.random.key(0), tiny_model, PICTURES, [])
     with pytest.raises(ValueError, match="mixed must be at least 1, not 0"):
         augment(jax.random.key(0), tiny_model, PICTURES, styles, mixed=0)
+    with pytest.raises(ValueError, match="put one in a list"):
+        augment(jax.random.key(0), tiny_model, PICTURES, styles[0])
 
 
 def test_mixtures_are_drawn_for_each_picture(tiny_model, styles):

@@ -3,6 +3,7 @@ import pickle
 import subprocess
 import sys
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -76,6 +77,15 @@ def test_normalisation_makes_mean_activations_one_and_only_scales_channels(tiny_
     for level, (a, b) in enumerate(zip(plain, normal, strict=True), start=1):
         scale = np.where(means[f"conv{level}_1"] > 0, means[f"conv{level}_1"], 1)
         np.testing.assert_allclose(a, b * scale, rtol=1e-3, atol=1e-4 * np.abs(a).max())
+
+
+def test_normalisation_knows_the_order_of_more_than_nine_layers():
+    """By their names conv1_10 came before conv1_2."""
+    blocks = ((4,) * 11,)
+    params = Encoder(blocks).init(jax.random.key(0), jnp.asarray(batches()[0]))["params"]
+    scaled = normalise(params, mean_activations(blocks, params, batches()))
+    for mean in mean_activations(blocks, scaled, batches()).values():
+        np.testing.assert_allclose(mean[mean > 0], 1, rtol=1e-3)
 
 
 def test_normalise_refuses_means_of_other_layers(tiny_model):

@@ -139,6 +139,13 @@ def test_stablehlo_paints_at_any_size_with_nothing_but_itself(tiny_model, free):
         np.testing.assert_allclose(found, by_uwct(tiny_model, photo, rgb, look), **LIMITS)
 
 
+def test_stablehlo_of_a_model_in_16_bits_gives_float32(tiny_model):
+    program = stablehlo.painter(
+        tiny_model.replace(dtype="bfloat16"), dataclasses.replace(PAINT, levels=(1,), alpha=(0.5,))
+    )
+    assert [str(given) for given in program.out_avals] == ["float32[16*h,16*w,3]"]
+
+
 def test_the_command(folder, capsys):
     photo = picture(40, 56, 1)
     words = ["--model", "tiny.safetensors", "--levels", "2", "1", "--alpha", "0.7", "0.2"]

@@ -13,6 +13,7 @@ from uwct import encode_style, load_style, mix_styles, save_style, stylize
 from uwct.cli import stylize as command
 from uwct.networks.model import save
 from uwct.networks.tensors import read_file
+from uwct.pipeline.styles import stack_styles
 
 STYLE = picture(40, 33, 3)
 
@@ -113,8 +114,9 @@ def test_other_files_are_refused(saved, tiny_model, tmp_path):
         load_style(tmp_path / "none", tiny_model)
     style, path = saved
     broken = jax.tree.map(lambda x: x * jnp.nan, style)
-    with pytest.raises(ValueError, match="not finite"):
-        save_style(broken, path, tiny_model)
+    for bad, sentence in ((broken, "not finite"), (stack_styles([style, style]), "a stack of styles")):
+        with pytest.raises(ValueError, match=sentence):
+            save_style(bad, path, tiny_model)
     load_style(path, tiny_model)  # still the old one
 
 

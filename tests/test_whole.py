@@ -213,6 +213,7 @@ def test_arguments_that_do_not_fit_are_refused(tiny_model, arguments, message):
 BYTES = np.uint8(255 * CONTENT)
 REFUSALS = {
     "stylize": lambda m, vgg: uwct.stylize(m, BYTES, STYLE),
+    "no passes": lambda m, vgg: synthesize(m, STYLE, (16, 16), jax.random.key(0), passes=0),
     "no levels": lambda m, vgg: uwct.stylize(m, CONTENT, STYLE, levels=()),
     "stylize_photo": lambda m, vgg: uwct.stylize_photo(m, BYTES, STYLE),
     "stylize_photo's mask": lambda m, vgg: uwct.stylize_photo(m, CONTENT, [uwct.Region(np.ones((3, 4)), STYLE)]),
@@ -230,7 +231,7 @@ REFUSALS = {
 
 @pytest.mark.parametrize("name", REFUSALS)
 def test_what_would_be_computed_wrongly_is_refused(tiny_model, tiny_vgg, name):
-    with pytest.raises(ValueError, match="must be a? ?float|must have the picture's shape|level|not both"):
+    with pytest.raises(ValueError, match=r"must be a? ?float|must have the picture's shape|level|not both|1 pass"):
         REFUSALS[name](tiny_model, tiny_vgg)
 
 

@@ -49,5 +49,5 @@ def paint(model: Model, look: Preset, photo: Array, targets: Sequence[Moments], 
         features = model.encode(photo, level)[-1]
         own, wanted = shrink(moments(features), look.shrinkage), shrink(target, look.shrinkage)
         affine = transform(own, wanted, method="newton-schulz").blend(alphas[number])
-        photo = model.decode(affine.apply(features), level)
+        photo = model.decode(affine.apply(features), level).astype(jnp.float32)
     return photo

@@ -49,12 +49,18 @@ def normalise(params: Any, means: dict[str, np.ndarray]) -> Any:
     if set(means) != set(params):
         raise ValueError(f"means are given for {sorted(means)}, but the encoder's layers are {sorted(params)}")
     scaled, before = {}, np.ones(3, np.float32)
-    for name in sorted(params):  # conv1_1, conv1_2, conv2_1, ...: the order of the network
+    for name in sorted(params, key=_place):
         scale = np.where(means[name] > 0, means[name], 1.0).astype(np.float32)
         kernel, bias = (np.asarray(params[name][key]) for key in ("kernel", "bias"))
         scaled[name] = {"kernel": kernel * before[:, None] / scale, "bias": bias / scale}
         before = scale
     return scaled
+
+
+def _place(layer: str) -> tuple[int, int]:
+    """The block of a layer, and its number in that."""
+    block, number = layer.removeprefix("conv").split("_")
+    return int(block), int(number)
 
 
 def normalise_with(

@@ -53,13 +53,16 @@ def augment(
     Pure, and under `jit` one program for all keys, strengths and styles of one number.
 
     Raises:
-      ValueError: no batch of pictures, no styles, or a level that the model cannot decode.
+      ValueError: no batch of pictures, no styles, one that is neither in a list nor a stack, or a level that the model
+        cannot decode.
       FloatingPointError: a level whose features or decompositions are not finite (not checked under `jit`).
     """
     check_picture(pictures)
     model.check_levels(tuple(levels))
     if jnp.ndim(pictures) != 4:
         raise ValueError(f"a batch of pictures is [N, H, W, 3], not an array of shape {jnp.shape(pictures)}")
+    if isinstance(styles, Style) and any(jnp.ndim(m.weight) != 1 for m in styles.moments.values()):
+        raise ValueError("styles are a list, or a stack of them: put one in a list")
     if mixed < 1:
         raise ValueError(f"mixed must be at least 1, not {mixed}")
     stack = styles if isinstance(styles, Style) else stack_styles(styles)

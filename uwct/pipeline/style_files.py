@@ -37,10 +37,12 @@ def encoder_hash(model: Model) -> str:
 def save_style(style: Style, path: str | os.PathLike[str], model: Model) -> None:
     """Writes a style that `model` encoded to a safetensors file, whole or not at all.
 
-    Raises ValueError when it is not finite, or lacks a level.
+    Raises ValueError when it is not finite, lacks a level, or is a stack of several.
     """
     if missing := set(model.config.encoded_levels) - set(style.moments):
         raise ValueError(f"the style was encoded without level {min(missing)}; it is not saved")
+    if any(jnp.ndim(found.weight) for found in style.moments.values()):
+        raise ValueError("a stack of styles is not saved: save them one by one")
     tensors = {
         f"level{level}/{part}": np.array(getattr(found, part), np.float32, order="C")
         for level, found in style.moments.items()

@@ -31,8 +31,10 @@ def synthesize(
 
     `shape` is (H, W) in pixels and `key` a JAX random key; the other arguments and errors are those of
     `whole.stylize`: `padding="wrap"` makes a texture that can be laid out as tiles without seams, `parts.between` one
-    that changes from style to style.
+    that changes from style to style. Raises ValueError for less than one pass.
     """
+    if passes < 1:
+        raise ValueError(f"a texture takes at least 1 pass, not {passes}")
     parts = resolve(model, style, levels, alpha, weights)
     settings = Settings(tuple(levels), shrinkage, transform, padding=padding)
     picture = noise = jax.random.uniform(key, (*shape, 3))
