@@ -8,13 +8,13 @@ Style transfer from any picture to any photo, without training per style.
 
   uwct stylize   paint a photo in the manner of any picture
   uwct texture   make a texture of any picture, without a photo
-  uwct web       do that on a page in the browser
+  uwct web       serve a page to paint photos on, in the browser
   uwct style     keep styles as small files, and mix them
   uwct grid      lay results of many settings out in one picture
   uwct augment   make a data set of pictures in random styles
   uwct video     paint a video in the manner of any picture
   uwct evaluate  measure how near stylized pictures are to their styles and contents
-  uwct export    make a program that paints without uwct: ONNX, StableHLO
+  uwct export    make a program that paints without uwct: ONNX, StableHLO, a page on the web
   uwct train     train the networks' decoders, or a narrower network, on photographs
   uwct convert   make a model file of weights that other programs wrote
   uwct fetch     download published networks, such as the paper's own

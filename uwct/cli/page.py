@@ -111,7 +111,7 @@ def build(
                     download = gr.DownloadButton("Download (PNG)", interactive=False)
                 refine = gr.Checkbox(
                     label="Refine (slower, finer)",
-                    info="Brushwork where there were blobs, in most of a minute. Cancel keeps what is shown.",
+                    info="Brushwork where there were blobs: some 30 seconds at 512 pixels. Cancel keeps what is shown.",
                 )
                 photographic = gr.Checkbox(
                     label="Stay a photograph",

@@ -16,7 +16,8 @@ class Refining:
 
     refine: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Then move the picture itself, step by step, until a larger network (VGG-16) sees the style in it: brushwork where
-    there were blobs. It takes most of a minute for 512 pixels on two CPU cores. Ctrl-C keeps what is done so far."""
+    there were blobs. It takes 20 to 30 seconds for 512 x 512 pixels on two recent CPU cores, more the first time, and
+    longer on older ones. Ctrl-C keeps what is done so far."""
     refine_steps: Annotated[
         int | None, tyro.conf.arg(metavar="INT", help_behavior_hint=f"(default: {REFINE_STEPS})")
     ] = None

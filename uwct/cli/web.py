@@ -22,11 +22,12 @@ from uwct.cli.networks import Networks
 from uwct.cli.painter import Painter
 from uwct.pictures import images
 
-HELP = """Open a page in the browser: a photo from a file or the camera, styles from a gallery, sliders, a brush for the
-parts that are to stay as they are, and the picture to download.
+HELP = """Serve a page to paint photos on: photos from files or the camera, styles from a gallery, sliders, a brush for
+the parts that are to stay as they are, and the picture to download. Its address is printed, to be opened in a browser:
+http://127.0.0.1:7860, unless --port or --host say otherwise.
 
-Everything happens on this computer: the page can be opened on this computer only (unless --host says otherwise), and
-nothing is sent anywhere. What was uploaded is deleted when the command ends.
+Everything is computed on this computer, and nobody else can open the page, unless --host or --share says so. Nothing is
+sent anywhere else, but by --share. What was uploaded is deleted when the command ends.
 
 Examples:
   uwct web --styles examples/styles
@@ -71,17 +72,17 @@ class Arguments:
     """The largest long side of results in pixels; 0 keeps the photo's size."""
     host: str = "127.0.0.1"
     """The address to listen at. 127.0.0.1 is this computer alone; with 0.0.0.0, everybody who can reach this computer
-    and is named by --auth can use the page."""
+    finds the page, and it must be said who may use it: --auth, or --public for all."""
     port: int = 7860
     """The port to listen at, 1 to 65535."""
     auth: Annotated[str | None, tyro.conf.arg(metavar="{USER:PASSWORD}|FILE")] = None
-    """Who may use the page: a name and a password, or a file with one such pair a line. Without it nobody but this
-    computer can reach the page."""
+    """Who may use the page: a name and a password, or a file with one such pair a line. An address of --host that
+    others reach, and --share, need this or --public."""
     public: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Let anybody use the page who can reach it, as a hosted page must, within narrower limits: files of 10 MB and 24
     megapixels, 10 pictures that wait, a minute of refinement; what was uploaded is deleted after half an hour."""
     share: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Also give the page an address on the internet for three days, by Gradio's servers, through which pictures then
+    """Also give the page an address on the internet for some days, by Gradio's servers, through which pictures then
     pass: for notebooks in the cloud, such as Colab. It needs --auth or --public."""
     root_path: Annotated[str, tyro.conf.arg(metavar="PATH")] = ""
     """The path under which a proxy shows the page, such as /uwct."""
