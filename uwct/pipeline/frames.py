@@ -1,8 +1,9 @@
-"""Walks over clips, frame after frame, without flicker.
+"""Walks over clips, frame after frame, with statistics smoothed over time.
 
 A frame's own moments change with whatever comes into view; a map made of them alone changes all colors of the frame
 with it, which is seen as flicker. Here the map of a frame is made of the moments of all frames of its scene so far,
-each counting `temporal` times as much as the one after it; so is that of every part.
+each counting `temporal` times as much as the one after it; so is that of every part. What the networks themselves make
+of noise and of fine motion flickers as before (docs/video.md measures both).
 
 Contract: that of `whole`. Frames are float `[H, W, 3]` in [0, 1], or `[H, W, 4]` with alpha last, by which pixels count
 in statistics; results are float32 `[H, W, 3]` and not clipped.

@@ -1,4 +1,4 @@
-"""Clips that stay films: color maps (see photo.py) that change no faster than moments do, so that nothing flickers.
+"""Clips that stay films: color maps (see photo.py) that change no faster than smoothed moments do.
 
 Contract: that of `frames.py`.
 """
