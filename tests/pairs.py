@@ -92,8 +92,9 @@ have their reasons below. (`python tests/pairs.py` writes this page.)
 
 """
 END = """
-`uwct video` takes all of them but patches, matched colors (each scene has its own), steps and windows; `uwct texture`,
-which has no photo, takes what belongs to styles.
+`uwct video` takes all of them but patches, matched colors (each scene has its own), steps, windows and `--compat`, and
+instead of a folder of photos one of frames. `uwct texture`, which has no photo, takes styles and their mixtures, weights,
+files and masks, the transforms and `--refine`.
 """
 
 
