@@ -23,14 +23,18 @@ from uwct.pictures import images
 from uwct.pipeline.presets import Preset
 from uwct.pipeline.styles import Style
 
-HELP = """Make a program of a model that paints without uwct, and without Python: in one file, of pictures of any size.
+HELP = """Make a program of a model that paints without uwct: in one file, or a page in a folder.
 
-  onnx        a graph for ONNX Runtime and others: on phones, on servers, in C++, C#, Java, JavaScript
-  stablehlo   a program for JAX without uwct, on CPUs, GPUs and TPUs, and for other compilers
+  onnx        a file, a graph for ONNX Runtime and others: on phones, on servers, in C++, C#, Java, JavaScript; pictures
+              have any sides from 32 pixels on
+  stablehlo   a file, a program for JAX without uwct, on CPUs, GPUs and TPUs, and for other compilers; sides are
+              multiples of 16 pixels from 32 on
   web         a folder with a page that paints in the browser, for any server of files
 
-The program takes a photo, a style picture (unless --style names one, which is then part of it) and the strengths. The
-page has the photos of --content and the styles of --style to begin with; people add their own, and nothing is uploaded.
+The program takes a photo, a style picture (unless --style names one, which is then part of it) and the strengths.
+--transform adain and whiten and --photo are refused, and a --shrinkage below 0.05, with which the roots of covariances
+would not be exact. The page has the photos of --content, the styles of --style and the strengths of --alpha to begin
+with; people add their own, and nothing is uploaded.
 
 Examples:
   uwct export --output painter.onnx
@@ -45,9 +49,9 @@ class Arguments:
 
     look: Annotated[Look, tyro.conf.arg(name="")]
     output: Annotated[Path, tyro.conf.arg(metavar="PATH")]
-    """The file to write; of a page, a folder that is not there yet."""
+    """The file to write; with --format web, a folder that is not there yet."""
     format: Literal["onnx", "stablehlo", "web"] = "onnx"
-    """What to write."""
+    """What to write: see above."""
     style: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
     """A picture or a style file: the program paints in this style only, and takes no other. Of a page, a picture or a
     folder of pictures to choose from."""

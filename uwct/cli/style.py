@@ -56,7 +56,7 @@ class Save:
     """Make a style file of a picture."""
 
     picture: Annotated[Path, tyro.conf.Positional]
-    """The picture: JPEG, PNG, WebP, TIFF, GIF or BMP."""
+    """The picture: JPEG, PNG, WebP, TIFF, GIF, BMP, AVIF, JPEG 2000 or PPM; HEIC where pillow-heif is installed."""
     output: Output
     """The style file to write; it must end in .safetensors."""
     style_size: int = 512
@@ -96,7 +96,7 @@ class ExportLut:
     """Make a table of colors (3D LUT, .cube) of the look that a photo takes on from another picture.
 
     It holds what happens to colors wherever they stand, and fits photos and films of the same light. DaVinci Resolve,
-    Premiere, Photoshop, OBS and FFmpeg (lut3d) read it.
+    Premiere, Photoshop, OBS and FFmpeg (lut3d) read it. --photo changes nothing here: it is always so.
     """
 
     photo: Annotated[Path, tyro.conf.Positional]

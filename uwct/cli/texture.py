@@ -37,7 +37,8 @@ from uwct.transforms.matching import TRANSFORMS
 HELP = """Make a texture of a style out of random noise, without any photo.
 
 The same seed gives the same texture. Textures can be seamless, so that their copies fit together like tiles; change
-from style to style across the picture; or come as a sequence, from the first of several styles to the last.
+from style to style across the picture; or come as a sequence, from the first of several styles to the last. --photo,
+which keeps the details of a photo, is refused here.
 
 Examples:
   uwct texture --style examples/styles/mosaic.jpg --size 256 --seed 1 --output mosaic.png

@@ -34,7 +34,8 @@ if transparent) or .webm (VP9), an animated .gif or .webp, or a folder, a name w
 they keep their names, of others they are numbered, 000001.png and so on. What OUT cannot hold is named.
 
 Colors and strokes are steadied over time (--temporal), so that they do not jump when something comes into view; each
-scene starts anew. Video files need PyAV: python -m pip install ".[video]".
+scene starts anew. Video files need PyAV: python -m pip install ".[video]". A folder as --style, whose pictures uwct
+stylize takes in turn, is refused here.
 
 Interrupted (Ctrl-C), the command finishes the file with the frames that are done; interrupted again, it leaves none. A
 folder keeps them, and --resume goes on.
