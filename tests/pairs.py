@@ -93,7 +93,7 @@ have their reasons below. (`python tests/pairs.py` writes this page.)
 """
 END = """
 `uwct video` takes all of them but patches, matched colors (each scene has its own), steps, windows and `--compat`, and
-instead of a folder of photos one of frames. `uwct texture`, which has no photo, takes styles and their mixtures, weights,
+instead of photos a folder of frames. `uwct texture`, which has no photo, takes styles and their mixtures, weights,
 files and masks, the transforms and `--refine`.
 """
 
