@@ -47,7 +47,8 @@ Hugging Face datasets; or a data set of tensorflow-datasets, its folder or tfds:
 with the same labels, in which every picture is there --per-image times, each time in one of the styles and of a
 strength drawn at random. The same seed and --workers give the same files however the work is spread (--shard,
 --engine beam). Started again, the command goes on with what is missing; with other options or styles it refuses to mix
-both. OUT/manifest-0-of-1.jsonl tells what was drawn, or the data set itself does.
+both. Of a folder OUT/manifest-0-of-1.jsonl tells what was drawn (with --shard I/N: manifest-I-of-N.jsonl), of other
+kinds the data set itself.
 
 Examples:
   uwct augment photos stylized --styles paintings --per-image 2 --size 256
@@ -58,9 +59,9 @@ Examples:
 class Arguments:
     """What the command was asked to do; the words under each field are its help."""
 
-    source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(name="in")]
+    source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(name="in", metavar="IN")]
     """The pictures: a folder, or tfds:NAME."""
-    output: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="out")]
+    output: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="out", metavar="OUT")]
     """The folder to write to, which is made if need be; it gets the same subfolders."""
     networks: Annotated[Networks, tyro.conf.arg(name="")]
     styles: Path
@@ -95,12 +96,13 @@ class Arguments:
     style_size: int = 512
     """Long side in pixels to which the styles are resized; 0 keeps them as they are."""
     style_store: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
-    """Where styles are kept as style files once they were drawn: 0.3 MiB each with small, 2.3 with vgg16. By default
-    beside OUT, as OUT.styles. All shards, and further runs, may have one."""
+    """Where styles are kept as style files once they were drawn: 0.3 MiB each with small, 2.3 with vgg16; with
+    --refine-steps 5.0 and 7.0. By default beside OUT, as OUT.styles. All processes, and further runs, may have one."""
     seed: int = 0
     """The seed of all that is drawn."""
     shard: Annotated[str, tyro.conf.arg(metavar="I/N")] = "0/1"
-    """Do the I-th of N parts of the work, I from 0 to N - 1: one command a computer of a cluster."""
+    """Do one of N parts of the work, I from 0 to N - 1: every N-th picture, or file of the data set, from number I on.
+    One command a computer of a cluster."""
     split: str = "train"
     """Which split of a data set of tensorflow-datasets."""
     data_dir: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
