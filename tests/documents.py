@@ -48,7 +48,7 @@ def blocks(text: str, language: str) -> list[str]:
 def sequences() -> dict[str, list[str]]:
     """By name, the commands that are run one after the other in one folder: those of a block, or of a help text.
 
-    Each is run once, where it stands first.
+    Each is run once, where it stands first, whether by a launcher (`python stylize.py`) or as `uwct stylize`.
     """
     found = {
         f"{page.stem} {i}": block for page in PAGES for i, block in enumerate(blocks(page.read_text(), "sh"), start=1)
@@ -61,13 +61,18 @@ def sequences() -> dict[str, list[str]]:
     }
     result, seen = {}, set()
     for name, chosen in commands.items():
-        if new := [line for line in dict.fromkeys(chosen) if line not in seen]:
+        if new := [line for line in dict.fromkeys(chosen) if as_command(line) not in seen]:
             result[name] = new
-            seen.update(new)
+            seen.update(map(as_command, new))
     return result
 
 
 LAUNCHERS = ("stylize.py", "train.py")
+
+
+def as_command(line: str) -> str:
+    """A line with `uwct NAME` for the launcher `python NAME.py`."""
+    return re.sub(r"^python (\w+)\.py ", r"uwct \1 ", line)
 
 
 def shortened(words: list[str]) -> list[str]:

@@ -26,7 +26,7 @@ Collaborative Distillation's small encoders and decoders (.pth). Several files, 
 Nothing in a file is executed; a file in which tensors are missing, too many, misshapen or not finite is refused, with
 all of them named.
 
-An encoder alone can be trained decoders for (python train.py --backbone FILE); it learns better when it is normalised
+An encoder alone can be trained decoders for (uwct train --backbone FILE); it learns better when it is normalised
 first, which changes nothing but the scale of its channels. A model needs an encoder: convert decoders together with
 theirs.
 

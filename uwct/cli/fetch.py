@@ -24,7 +24,7 @@ HELP = """Download published networks, so that --model knows their names.
 authors: the paper's own networks, VGG-19 with decoders of all five levels (some 140 MB). collaborative-distillation:
 encoders and decoders 16 times smaller, of all five levels (10 MB). vgg19: torchvision's VGG-19 (575 MB), of which the
 layers up to relu5_1 (52 MB) are kept, normalised over photographs that come with this program. It has no decoders:
-train them (python train.py --data folder:PHOTOGRAPHS --backbone vgg19).
+train them (uwct train --data folder:PHOTOGRAPHS --backbone vgg19).
 
 Files come from their public addresses, are checked by their hashes, converted, and kept as a model in your data folder.
 A download that broke off goes on when the command is run again; what is there is not downloaded twice.
@@ -151,7 +151,7 @@ def about(name: published.Name) -> str:
     model = published.MODELS[name]
     use = f": --model {name}"
     if name == "vgg19":
-        use = "; to train its decoders: python train.py --data folder:PHOTOGRAPHS --backbone vgg19"
+        use = "; to train its decoders: uwct train --data folder:PHOTOGRAPHS --backbone vgg19"
     return f"{use}\nby {model.credit}\nfrom {model.home}\nlicence: {model.licence}"
 
 

@@ -15,7 +15,7 @@ class Networks:
 
     model: str = DEFAULT_MODEL
     """The networks: small or vgg16 (wider, slower), which come with this program, authors or
-    collaborative-distillation, which uwct fetch brings, or a model file that train.py wrote."""
+    collaborative-distillation, which uwct fetch brings, or a model file that uwct train wrote."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """What the networks compute in; 16 bits are faster on GPUs, TPUs and some CPUs, at a small loss of accuracy: "auto"
     takes bfloat16 where this device is fast with it, else float32."""

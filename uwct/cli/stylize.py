@@ -21,9 +21,9 @@ network, from coarse (5: strokes and composition) to fine (1: colors). Nothing i
 gentler relative of it (--transform monge, --shrinkage); --transform wct --shrinkage 0 is the method itself.
 
 Examples:
-  python stylize.py --content examples/photos/cat.jpg --style examples/styles/strokes.jpg --output cat.jpg
-  python stylize.py --content examples/photos/cat.jpg --style examples/styles/strokes.jpg --preset gentle --size 256
-  python stylize.py --content examples/photos/cat.jpg --style examples/styles/strokes.jpg --levels 4 --size 256"""
+  uwct stylize --content examples/photos/cat.jpg --style examples/styles/strokes.jpg --output cat.jpg
+  uwct stylize --content examples/photos/cat.jpg --style examples/styles/strokes.jpg --preset gentle --size 256
+  uwct stylize --content examples/photos/cat.jpg --style examples/styles/strokes.jpg --levels 4 --size 256"""
 
 
 def main(argv: list[str] | None = None, prog: str = "stylize.py") -> None:

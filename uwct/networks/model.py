@@ -127,7 +127,7 @@ class Model(struct.PyTreeNode):
                 backbone = self.config.backbone if self.config.backbone in NAMES else "MODEL_FILE"
                 command = f"uwct fetch {backbone} brings" if published.has_decoders(backbone) else "uwct convert takes"
                 raise ValueError(
-                    f"the model has no decoder for level {level} (it has: {has}); to train it: python train.py --data "
+                    f"the model has no decoder for level {level} (it has: {has}); to train it: uwct train --data "
                     f"folder:PHOTOGRAPHS --backbone {backbone} --levels {level}; {command} published ones"
                 )
             self.config.encoder(level)

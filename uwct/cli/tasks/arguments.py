@@ -10,11 +10,12 @@ from uwct.judge.evaluation import SMALLEST
 from uwct.networks.config import LEVELS, check_level
 from uwct.training.config import RECIPES, TrainConfig
 
-HELP = """Train decoders, which turn the features of a pretrained network back into pictures.
+HELP = """Train decoders, which turn the features of a pretrained network back into pictures, or an encoder with them.
 
-Stylizing encodes a photo with a fixed network (the encoder, VGG), changes the statistics of its features, and needs a
-decoder to get a picture again, one for each of five levels of depth. This command trains them, on any photographs, to
-reconstruct each photograph from its features; no painting is involved.
+Stylizing encodes a photo with a pretrained network (the encoder, VGG or a narrower one), changes the statistics of its
+features, and needs a decoder to get a picture again, one for each of five levels of depth. By default this command
+trains decoders, on any photographs, to reconstruct each photograph from its features; the encoder stays as it is, and
+no painting is involved. Other tasks (--task) train encoders too, and "painters" needs paintings.
 
 Run it again with the same arguments after an interruption and it goes on from its last checkpoint, to the very result
 that it would have had (on a GPU: if XLA_FLAGS=--xla_gpu_deterministic_ops=true is set, which makes steps slower).
@@ -26,12 +27,12 @@ All local GPUs or TPU cores are used. On several hosts run the same command on e
 --coordinator HOST:PORT --processes N --process I.
 
 Examples:
-  python train.py --data folder:examples/photos --levels 1 2 3 4 5 --output runs/mine
-  python train.py --data coco/2017 --recipe fast --output runs/coco
-  python train.py --data folder:photos --test folder:unseen --recipe fast --output runs/fast
-  python train.py --data folder:photos --levels 1 --optimizer least-squares --steps 100 --batch 16 --crop 64
-  python train.py --task autoencoders --init small --recipe sharp --data folder:photos --levels 4 --output runs/sharp
-  python train.py --evaluate small --test folder:examples/photos"""
+  uwct train --data folder:examples/photos --levels 1 2 3 4 5 --output runs/mine
+  uwct train --data coco/2017 --recipe fast --output runs/coco
+  uwct train --data folder:photos --test folder:unseen --recipe fast --output runs/fast
+  uwct train --data folder:photos --levels 1 --optimizer least-squares --steps 100 --batch 16 --crop 64
+  uwct train --task autoencoders --init small --recipe sharp --data folder:photos --levels 4 --output runs/sharp
+  uwct train --evaluate small --test folder:examples/photos"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +78,8 @@ class Arguments:
     data_dir: str | None = None
     """Where tensorflow-datasets keeps its data sets; by default its own folder."""
     output: Path | None = None
-    """Folder for all results; by default runs/ and the name of the encoder."""
+    """Folder for all results; by default runs/NAME, with NAME that of --backbone for decoders (runs/vgg16), "small" for
+    "distill", else that of the task (runs/painters)."""
     save_every: int = 500
     """Steps between checkpoints."""
     evaluate: Annotated[str | None, tyro.conf.arg(metavar="MODEL")] = None
