@@ -59,7 +59,7 @@ class Arguments:
     """Of a page: a photo, or a folder of photos to choose from."""
     runtime: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
     """Of a page: the folder dist of the npm package onnxruntime-web; by default npm fetches it."""
-    model: str = DEFAULT_MODEL
+    model: Annotated[str, tyro.conf.arg(metavar="MODEL")] = DEFAULT_MODEL
     """The networks: small or vgg16, which come with this program, or a model file."""
     max_megapixels: MaxMegapixels = MEGAPIXELS
     """Pictures of more million pixels are refused before they are decoded: a small file can claim any size."""

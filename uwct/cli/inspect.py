@@ -30,7 +30,7 @@ ENCODERS = {
 class Arguments:
     """What the command was asked to do; the words under each field are its help."""
 
-    model: Annotated[str, tyro.conf.Positional]
+    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL|FILE")]
     """A model (vgg16, small, what `uwct fetch` brings, or a model file), or weights that `uwct convert` takes (a file
     or a folder)."""
 

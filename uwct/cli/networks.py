@@ -1,7 +1,9 @@
 """The options that say which networks compute, shared by the commands that stylize."""
 
 import dataclasses
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
 
 from uwct.networks.config import DEFAULT_MODEL
 
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
 class Networks:
     """A model, and what it computes in; the words under each field are its help."""
 
-    model: str = DEFAULT_MODEL
+    model: Annotated[str, tyro.conf.arg(metavar="MODEL")] = DEFAULT_MODEL
     """The networks: small or vgg16 (wider, slower), which come with this program, authors or
     collaborative-distillation, which uwct fetch brings, or a model file that uwct train wrote."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"

@@ -63,7 +63,7 @@ class Save:
     """Long side in pixels to which the picture is resized; larger makes its patterns larger; 0 keeps it as it is."""
     style_mask: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """A grey picture: only where it is white does the style count."""
-    model: str = DEFAULT_MODEL
+    model: Annotated[str, tyro.conf.arg(metavar="MODEL")] = DEFAULT_MODEL
     """The networks that the style is for: small or vgg16, which come with this program, or a model file."""
     max_megapixels: MaxMegapixels = MEGAPIXELS
     """Pictures of more million pixels are refused before they are decoded: a small file can claim any size."""
@@ -79,7 +79,7 @@ class Mix:
     """The style file to write; it must end in .safetensors."""
     weights: Annotated[tuple[float, ...], tyro.conf.arg(metavar=NUMBERS)] = ()
     """Each file's share, one number a file, normalised to sum 1; equal by default."""
-    model: str = DEFAULT_MODEL
+    model: Annotated[str, tyro.conf.arg(metavar="MODEL")] = DEFAULT_MODEL
     """The networks that the styles are for."""
 
 

@@ -50,7 +50,7 @@ class Arguments:
     together with decoders of its own. uwct/weights/small.sh shows how one follows the other."""
     levels: Annotated[tuple[int, ...], tyro.conf.arg(metavar="LEVEL [LEVEL ...]")] = LEVELS
     """The levels to train decoders for, in this order; 1 is the shallowest, 5 the deepest."""
-    backbone: str = "vgg16"
+    backbone: Annotated[str, tyro.conf.arg(metavar="MODEL")] = "vgg16"
     """The encoder: vgg16, small, vgg19, or a model file that holds its encoder."""
     decoder_width: float = 1.0
     """The decoders' channels as a fraction of the encoder's; 0.5 makes them about four times smaller and faster."""
@@ -59,7 +59,7 @@ class Arguments:
     deepen: bool = False
     """For "autoencoders": start each level from the encoder and the decoder of the level before, whatever --init has of
     it."""
-    critic: str = "vgg16"
+    critic: Annotated[str, tyro.conf.arg(metavar="MODEL")] = "vgg16"
     """The encoder (a model's name or file) by whose features --perceptual-weight judges reconstructions, and
     --teacher-weight encoders that learn."""
     styles: Annotated[str | None, tyro.conf.arg(metavar="folder:PATH|NAME")] = None
