@@ -15,7 +15,6 @@ SHORT = {
     "--split train[:2] --test-split train[2:]",
     "least-squares": "--levels 1",
     "autoencoders": "--decoder-width 1 --levels 2",
-    "distill": "--judge-steps 1 --steps 1",
     "--refine": "--refine-steps 2",
     "painters": "--decoder-width 1 --crop 32 --short-side 32 --levels 1 2 3 4 5",
     "examples/paintings.py": "--count 2",
