@@ -235,6 +235,18 @@ def test_what_would_be_computed_wrongly_is_refused(tiny_model, tiny_vgg, name):
         REFUSALS[name](tiny_model, tiny_vgg)
 
 
+def test_devices_share_a_batch_under_shard_map(tiny_model):
+    pictures, style = jnp.stack([CONTENT, 1 - CONTENT]), uwct.encode_style(tiny_model, STYLE)
+    mesh = jax.sharding.Mesh(np.array(jax.devices()[:2]), ("devices",))
+    halves = jax.sharding.PartitionSpec("devices")
+
+    def paint(pictures):
+        return uwct.stylize(tiny_model, pictures, style, (2, 1), shrinkage=0.3)  # which does not amplify rounding
+
+    shared = jax.jit(jax.shard_map(paint, mesh=mesh, in_specs=halves, out_specs=halves, check_vma=False))(pictures)
+    np.testing.assert_allclose(shared, paint(pictures), atol=1e-4)
+
+
 def test_float64_under_jit_needs_x64(tiny_model):
     def paint(content):
         return uwct.stylize(tiny_model, content, STYLE, (2, 1), precision="float64")

@@ -2,8 +2,9 @@
 
 Contract: pictures are float `[..., H, W, 3]`, RGB in [0, 1], of any height and width; leading axes are a batch.
 Results have the content's shape and float32, and are not clipped: values may leave [0, 1] a little. All functions are
-pure in `model.params` and work under `jit`, `vmap` and `grad`. What is compiled once serves all pictures of a shape,
-or, in NumPy's arrays, of a bucket (see padding.py); what becomes of these lies on the default device.
+pure in `model.params` and work under `jit`, `vmap` and `grad`, and under `shard_map` with `check_vma=False`. What is
+compiled once serves all pictures of a shape, or, in NumPy's arrays, of a bucket (see padding.py); what becomes of these
+lies on the default device.
 """
 
 from collections.abc import Iterator, Sequence
