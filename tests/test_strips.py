@@ -116,6 +116,29 @@ def test_bad_files_are_refused(tmp_path):
         strips.read(tmp_path / "half.png", tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("suffix", "options", "junk"),
+    [(".jpg", {}, b"\xff\xc4" * 20), (".tif", {"compression": "tiff_lzw"}, bytes(200))],
+    ids=["markers among a JPEG's pixels", "zeros among a TIFF's"],
+)
+def test_damaged_pictures_are_refused_not_half_blank(tmp_path, suffix, options, junk):
+    data = saved(tmp_path / f"whole{suffix}", Image.fromarray(RGB), **options).read_bytes()
+    middle = len(data) // 2
+    path = tmp_path / f"bad{suffix}"
+    path.write_bytes(data[:middle] + junk + data[middle + len(junk) :])
+    for read in (images.read, lambda path: strips.read(path, tmp_path)):
+        with pytest.raises(ValueError, match=rf"bad\{suffix} cannot be read as a picture"):
+            read(path)
+
+
+def test_faults_that_cost_no_pixel_are_none(tmp_path):
+    """Bytes before a marker, which libjpeg passes over and warns of."""
+    data = saved(tmp_path / "whole.jpg", Image.fromarray(RGB)).read_bytes()
+    scan = data.index(b"\xff\xda")
+    (tmp_path / "in.jpg").write_bytes(data[:scan] + bytes(2) + data[scan:])
+    agree(tmp_path / "in.jpg", tmp_path)
+
+
 def test_nothing_is_left_of_a_picture_that_cannot_be_written(tmp_path, monkeypatch):
     found = strips.read(saved(tmp_path / "in.png", Image.fromarray(RGB)), tmp_path)
     (tmp_path / "out").mkdir()

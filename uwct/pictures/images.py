@@ -184,7 +184,7 @@ def _deep_colors(data: bytes, name: str) -> list[np.ndarray]:
     import pyvips
 
     try:
-        image = pyvips.Image.new_from_buffer(data, "", fail_on="truncated").autorot()
+        image = pyvips.Image.new_from_buffer(data, "", fail_on="error").autorot()
         image = image if image.bands > 2 else image.colourspace("rgb16")
         values = image.numpy().astype(np.float32) / 65535
     except pyvips.Error as error:

@@ -105,35 +105,47 @@ def _from_memory(path: Path, folder: Path) -> LargePicture:
 
 
 def _by_strips(path: Path, folder: Path) -> LargePicture:
-    """What libvips reads, row after row."""
+    """What libvips reads; of faults that it only warns of, Pillow says whether they are harmless."""
     import pyvips
 
     try:
-        # Unless the picture must be turned: then libvips decodes it to a file of its own first.
-        turned = _open(path).get_typeof("orientation") != 0
-        image = _open(path, access="random" if turned else "sequential", fail_on="truncated").autorot()
-        bounds.check_pixels(str(path), (image.height, image.width))
-        deep = image.format in ("ushort", "short")
-        profile = image.get("icc-profile-data") if image.get_typeof("icc-profile-data") else None
-        if image.interpretation not in ("srgb", "rgb", "rgb16"):
-            image, profile = image.colourspace("rgb16" if deep else "srgb"), None
-        if image.format not in ("uchar", "ushort", "short") or image.bands < 3:
-            raise ValueError(f"{path} holds {image.bands} times {image.format}, which cannot be read by strips")
-        height, width = image.height, image.width
-        rgb = Canvas.create(folder / "rgb.raw", (height, width, 3))
-        alpha = Canvas.create(folder / "alpha.raw", (height, width, 1)) if image.bands > 3 else None
-        region = pyvips.Region.new(image)
-        for top in range(0, height, ROWS):
-            rows = min(ROWS, height - top)
-            data = region.fetch(0, top, width, rows)
-            strip = np.frombuffer(data, np.uint16 if deep else np.uint8).reshape(rows, width, image.bands)
-            values = strip.astype(np.float32) / (65535 if deep else 255)
-            rgb.write(top, 0, values[..., :3])
-            if alpha:
-                alpha.write(top, 0, values[..., 3:4])
+        try:
+            return _fetched(path, folder, fail_on="warning")
+        except pyvips.Error:
+            with images.opened_header(path) as image:
+                image.load()
+            return _fetched(path, folder, fail_on="error")
     except pyvips.Error as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"{path} cannot be read as a picture: {reason}") from None
+
+
+def _fetched(path: Path, folder: Path, fail_on: str) -> LargePicture:
+    """A picture row after row; raises pyvips.Error for faults from `fail_on` on, by libvips's names."""
+    import pyvips
+
+    # Unless the picture must be turned: then libvips decodes it to a file of its own first.
+    turned = _open(path).get_typeof("orientation") != 0
+    image = _open(path, access="random" if turned else "sequential", fail_on=fail_on).autorot()
+    bounds.check_pixels(str(path), (image.height, image.width))
+    deep = image.format in ("ushort", "short")
+    profile = image.get("icc-profile-data") if image.get_typeof("icc-profile-data") else None
+    if image.interpretation not in ("srgb", "rgb", "rgb16"):
+        image, profile = image.colourspace("rgb16" if deep else "srgb"), None
+    if image.format not in ("uchar", "ushort", "short") or image.bands < 3:
+        raise ValueError(f"{path} holds {image.bands} times {image.format}, which cannot be read by strips")
+    height, width = image.height, image.width
+    rgb = Canvas.create(folder / "rgb.raw", (height, width, 3))
+    alpha = Canvas.create(folder / "alpha.raw", (height, width, 1)) if image.bands > 3 else None
+    region = pyvips.Region.new(image)
+    for top in range(0, height, ROWS):
+        rows = min(ROWS, height - top)
+        data = region.fetch(0, top, width, rows)
+        strip = np.frombuffer(data, np.uint16 if deep else np.uint8).reshape(rows, width, image.bands)
+        values = strip.astype(np.float32) / (65535 if deep else 255)
+        rgb.write(top, 0, values[..., :3])
+        if alpha:
+            alpha.write(top, 0, values[..., 3:4])
     return LargePicture(rgb, alpha, profile, depth=16 if deep else 8)
 
 
