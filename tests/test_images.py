@@ -1,4 +1,5 @@
 import io
+import lzma
 import os
 import struct
 import subprocess
@@ -347,6 +348,20 @@ def test_sixteen_bits_a_channel_stay_sixteen(tmp_path, suffix, channels):
     np.testing.assert_array_equal(written, deep)
     images.write(tmp_path / "out.jpg", picture)  # which holds eight
     assert images.read(tmp_path / "out.jpg").depth == 8
+
+
+def test_sixteen_bits_that_libvips_cannot_unpack_are_read_as_eight(tmp_path):
+    """By hand: a TIFF of 16 bits a channel, compressed by LZMA."""
+    deep = np.random.default_rng(0).integers(0, 65536, (20, 30, 3)).astype("<u2")
+    data = lzma.compress(deep.tobytes())
+    tags = [(256, 1, 30), (257, 1, 20), (258, 3, 8), (259, 1, 34925), (262, 1, 2), (273, 1, 14), (277, 1, 3)]
+    tags += [(278, 1, 20), (279, 1, len(data))]
+    block = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", tag, 3, *value) for tag, *value in tags)
+    head = struct.pack("<2sHI3H", b"II", 42, 14 + len(data), 16, 16, 16)
+    (tmp_path / "in.tif").write_bytes(head + data + block + bytes(4))
+    found = images.read(tmp_path / "in.tif")
+    assert found.depth == 8
+    np.testing.assert_allclose(found.rgb, deep / 65535, atol=1 / 255)
 
 
 def test_hidden_colors_do_not_fringe_what_is_seen_when_it_is_resized():

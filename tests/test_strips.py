@@ -85,6 +85,12 @@ def test_whatever_pixels_are_made_of_both_readers_agree(tmp_path, mode, suffix):
     agree(saved(tmp_path / f"in{suffix}", Image.fromarray(RGB).convert(mode)), tmp_path, atol=1e-6)
 
 
+@pytest.mark.parametrize("compression", ["zstd", "lzma"])
+def test_tiffs_that_libvips_cannot_unpack_are_not_black(tmp_path, compression):
+    path = saved(tmp_path / "in.tif", Image.fromarray(RGB), compression=compression)
+    np.testing.assert_array_equal(agree(path, tmp_path)[0].rgb.read(slice(None)), np.float32(RGB) / 255)
+
+
 def test_sixteen_bits_and_metadata_go_through(tmp_path):
     import pyvips
 

@@ -52,6 +52,8 @@ _TURNS = {
 }
 _BITS = 258  # a TIFF tag, bits of each channel
 _PHOTOMETRIC, _MIN_IS_WHITE = 262, 0  # a TIFF tag, and its value for negatives, which Pillow turns at 8 bits only
+# How a TIFF may be compressed, by Pillow's names, for libvips to read it as well.
+_COMPRESSIONS = ("raw", "packbits", "tiff_lzw", "tiff_deflate", "tiff_adobe_deflate", "jpeg")
 _LARGEST = {"JPEG": 65500, "WEBP": 16383}  # pixels a side
 # What Pillow raises about broken files, apart from its own errors.
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error)
@@ -172,11 +174,16 @@ def decode(data: bytes, name: str) -> Picture:
 
 
 def _is_deep(image: Image.Image, data: bytes) -> bool:
-    """Whether a picture of several channels has 16 bits in each, of which Pillow gives 8."""
+    """Whether a picture of several channels has 16 bits in each, of which Pillow gives 8 and libvips all."""
     if image.format == "PNG":
         return data[24] == 16 and data[25] in (2, 4, 6)  # of the header: bit depth, and a kind with several channels
     bits = getattr(image, "tag_v2", {}).get(_BITS, ())
-    return image.format == "TIFF" and image.mode in ("RGB", "RGBA") and set(bits) == {16}
+    return image.format == "TIFF" and image.mode in ("RGB", "RGBA") and set(bits) == {16} and is_unpacked_by_vips(image)
+
+
+def is_unpacked_by_vips(image: Image.Image) -> bool:
+    """Whether libvips knows how the pixels of an open picture are compressed; if not, it may read them as black."""
+    return image.format != "TIFF" or image.info.get("compression") in _COMPRESSIONS
 
 
 def _deep_colors(data: bytes, name: str) -> list[np.ndarray]:

@@ -59,7 +59,8 @@ def is_plain(path: Path) -> bool:
     with images.opened_header(path) as header:
         if header.format == "PNG" and header.mode == "I;16":
             return True
-        return header.format in _PLAIN and header.mode in ("RGB", "RGBA", "L") and "transparency" not in header.info
+        plain = header.format in _PLAIN and header.mode in ("RGB", "RGBA", "L") and "transparency" not in header.info
+        return plain and images.is_unpacked_by_vips(header)
 
 
 def resized(picture: LargePicture, shape: tuple[int, int], folder: Path) -> LargePicture:
