@@ -383,10 +383,15 @@ def _to_rgba(image: Image.Image, negative: bool) -> tuple[list[np.ndarray], byte
     rgba = image.convert("RGBA") if transparent else image
     if rgba.mode not in ("RGB", "RGBA"):
         rgba = _to_srgb(rgba, profile)
-    if profile and image.mode not in ("RGB", "RGBA", "P"):
-        profile = None  # it described grey or ink, not RGB
+    if profile and not (is_of_rgb(profile) and image.mode in ("RGB", "RGBA", "P")):
+        profile = None  # it described grey or ink; some grey is opened as RGBA
     channels = np.asarray(rgba, np.float32) / 255
     return [channels[..., i] for i in range(channels.shape[-1])], profile
+
+
+def is_of_rgb(profile: bytes) -> bool:
+    """Whether a color profile is one of RGB, by its header."""
+    return profile[16:20] == b"RGB "
 
 
 def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:

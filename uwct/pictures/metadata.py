@@ -1,16 +1,22 @@
 """What a picture's file says about it beside its pixels, from file to file: EXIF, XMP and print resolution.
 
-Of EXIF all is kept but what no longer holds: the orientation, since pictures are turned upright, and the thumbnail.
+Of EXIF what tells of the picture is kept, and the camera's and the place's own blocks. What tells of the file and its
+pixels (orientation, size, thumbnail, how a TIFF or a raw file stores colors) holds no longer.
 """
 
 import dataclasses
 import struct
+from numbers import Real
 from typing import Any
 
 from PIL import Image, PngImagePlugin
 
-# EXIF tags: how a picture lies, where a TIFF's pixels are, and the pointers to the camera's and the place's own blocks.
-ORIENTATION, STRIPS, BLOCKS = 274, (273, 277, 278, 279, 284, 317, 339), (34665, 34853)
+# EXIF tags: how a picture lies, and the pointers to the camera's and the place's own blocks.
+ORIENTATION, BLOCKS = 274, (34665, 34853)
+# Of the first block what tells of the picture: title, camera, program, date, people, rating, IPTC, Windows's words.
+TELLING = {269, 270, 271, 272, 285, 305, 306, 315, 316, 18246, 18249, 33432, 33723, *range(40091, 40096)}
+RESOLUTION = {282, 283, 296}
+OF_PIXELS = {40962, 40963, 40965}  # in the camera's block: width, height, and a pointer to what stays behind
 XMP_OF_PNG, XMP_OF_TIFF = "XML:com.adobe.xmp", 700
 PIXELS_PER_MM = 25.4  # by which dots per inch are divided
 # What Pillow raises about blocks that are broken.
@@ -72,21 +78,24 @@ def _exif(image: Image.Image) -> bytes | None:
     kept = Image.Exif()
     try:
         found = image.getexif()
-        # A TIFF's first block is about its own bytes too: what describes the picture begins with 270.
-        dropped = {ORIENTATION, *STRIPS, *(range(270) if image.format == "TIFF" else ())}
-        tags = {tag: found[tag] for tag in found if tag not in (*dropped, *BLOCKS)}
-        blocks = {tag: found.get_ifd(tag) for tag in BLOCKS}
+        kept.update(_writable({tag: found[tag] for tag in found if tag in TELLING | RESOLUTION}))
+        blocks = {pointer: block for pointer in BLOCKS if (block := _writable(found.get_ifd(pointer), pointer))}
+        for pointer, block in blocks.items():
+            kept.get_ifd(pointer).update(block)
+        return kept.tobytes() if kept or blocks else None
     except BROKEN:
         return None
-    kept.update({tag: value for tag, value in tags.items() if _can_be_written(tag, value)})
-    for tag, block in blocks.items():
-        kept.get_ifd(tag).update({name: value for name, value in block.items() if _can_be_written(name, value)})
-    return kept.tobytes() if any(block for block in (kept, *blocks.values())) else None
 
 
-def _can_be_written(tag: int, value: Any) -> bool:
+def _writable(tags: dict[int, Any], pointer: int | None = None) -> dict[int, Any]:
+    """Those of a block's tags, the first block's without a pointer, that hold of an output and can be written."""
+    return {tag: tags[tag] for tag in tags if tag not in OF_PIXELS and _can_be_written(tag, tags[tag], pointer)}
+
+
+def _can_be_written(tag: int, value: Any, pointer: int | None) -> bool:
     probe = Image.Exif()
-    probe[tag] = value
+    block = probe if pointer is None else probe.get_ifd(pointer)
+    block[tag] = value
     try:
         probe.tobytes()
     except BROKEN:
@@ -110,10 +119,10 @@ def for_pillow(metadata: Metadata, kind: str) -> dict[str, Any]:
 
 
 def _tags(metadata: Metadata) -> dict[int, Any]:
-    """EXIF's first block as a TIFF's own tags; libtiff takes no further blocks."""
+    """EXIF's first block as a TIFF's own tags; libtiff takes no further blocks, and crashes at some sequences."""
     exif = Image.Exif()
     exif.load(metadata.exif or b"")
-    found = {tag: value for tag, value in exif.items() if tag not in BLOCKS}
+    found = {tag: exif[tag] for tag in exif if tag in TELLING and isinstance(exif[tag], str | bytes | Real)}
     return found | ({XMP_OF_TIFF: metadata.xmp} if metadata.xmp else {})
 
 

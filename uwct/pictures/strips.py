@@ -133,6 +133,7 @@ def _fetched(path: Path, folder: Path, fail_on: str) -> LargePicture:
     profile = image.get("icc-profile-data") if image.get_typeof("icc-profile-data") else None
     if image.interpretation not in ("srgb", "rgb", "rgb16"):
         image, profile = image.colourspace("rgb16" if deep else "srgb"), None
+    profile = profile if profile and images.is_of_rgb(profile) else None
     if image.format not in ("uchar", "ushort", "short") or image.bands < 3:
         raise ValueError(f"{path} holds {image.bands} times {image.format}, which cannot be read by strips")
     height, width = image.height, image.width
