@@ -292,6 +292,24 @@ def test_bad_files_are_named_in_one_sentence(tmp_path, name):
     assert "\n" not in str(error.value)
 
 
+def test_avifs_without_their_pixels_are_refused(tmp_path):
+    data = save(tmp_path / "p.avif", RGB).read_bytes()
+    start = data.index(b"mdat") + 4
+    (tmp_path / "p.avif").write_bytes(data[:start] + bytes(len(data) - start))
+    with pytest.raises(ValueError, match=r"p\.avif cannot be read as a picture: .*decode"):
+        images.read(tmp_path / "p.avif")
+
+
+@pytest.mark.parametrize("kind", [2, 5, 7, 11, 16], ids=["text", "ratio", "bytes", "float", "64 bits"])
+def test_tiffs_whose_pixels_lie_at_what_is_no_number_are_refused(tmp_path, kind):
+    data = bytearray(save(tmp_path / "p.tif", RGB).read_bytes())
+    offset = data.index(struct.pack("<HHI", 273, 4, 1))
+    data[offset + 2] = kind
+    (tmp_path / "p.tif").write_bytes(data)
+    with pytest.raises(ValueError, match=r"p\.tif cannot be read as a picture"):
+        images.read(tmp_path / "p.tif")
+
+
 def test_decompression_bombs_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(ValueError, match=r"too large: it has more than the limit of 0\.0002 million pixels"):

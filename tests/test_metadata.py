@@ -1,5 +1,7 @@
 """What files say beside their pixels, from file to file."""
 
+import struct
+
 import numpy as np
 import pytest
 from conftest import picture
@@ -92,3 +94,18 @@ def test_a_tag_of_a_wrong_type_costs_no_other(tmp_path):
     images.write(tmp_path / "out.png", images.read(tmp_path / "in.png"))
     found = Image.open(tmp_path / "out.png").getexif()
     assert (found[271], dict(found.get_ifd(0x8825))) == ("Camera", {29: "2026:01:02"})
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("ratio", [(0, 0), (2**32 - 1, 1), (655356, 10)], ids=["nan", "2^32", "65535.6"])
+def test_a_resolution_that_cannot_be_is_none(tmp_path, axis, ratio):
+    Image.fromarray(RGB).save(tmp_path / "in.tif", dpi=(300, 200))
+    data = (tmp_path / "in.tif").read_bytes()
+    stored = struct.pack("<II", (300, 200)[axis], 1)
+    assert data.count(stored) == 1
+    (tmp_path / "in.tif").write_bytes(data.replace(stored, struct.pack("<II", *ratio)))
+    found = images.read(tmp_path / "in.tif")
+    assert found.metadata.dpi is None
+    for suffix in SUFFIXES:
+        images.write(tmp_path / f"out{suffix}", found)
+        assert images.read(tmp_path / f"out{suffix}").size == "30x20"

@@ -8,7 +8,6 @@ import dataclasses
 import functools
 import io
 import os
-import struct
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from PIL import Image, ImageCms, PngImagePlugin, UnidentifiedImageError
 from uwct.files import files_in, write_bytes
 from uwct.pictures import bounds
 from uwct.pictures.metadata import (
+    BROKEN,
     NOTHING,
     ORIENTATION,
     QUALITY,
@@ -55,8 +55,6 @@ _PHOTOMETRIC, _MIN_IS_WHITE = 262, 0  # a TIFF tag, and its value for negatives,
 # How a TIFF may be compressed, by Pillow's names, for libvips to read it as well.
 _COMPRESSIONS = ("raw", "packbits", "tiff_lzw", "tiff_deflate", "tiff_adobe_deflate", "jpeg")
 _LARGEST = {"JPEG": 65500, "WEBP": 16383}  # pixels a side
-# What Pillow raises about broken files, apart from its own errors.
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error)
 _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     "JPEG": {"subsampling": 0},
     "TIFF": {"compression": "tiff_lzw"},
@@ -242,7 +240,7 @@ def _one_sentence(name: str, data: bytes) -> Iterator[None]:
         raise ValueError(f"{name} is not a picture in a format that can be read") from None
     except Image.DecompressionBombError:
         raise bounds.too_many(name) from None
-    except _BROKEN as error:
+    except BROKEN as error:
         raise ValueError(f"{name} cannot be read as a picture: {error}") from None
 
 
@@ -369,7 +367,7 @@ def _turn(image: Image.Image) -> int:
     """The EXIF orientation, 1 where there is none."""
     try:
         return int(image.getexif().get(ORIENTATION, 1))
-    except (*_BROKEN, TypeError):
+    except BROKEN:
         return 1
 
 

@@ -19,7 +19,8 @@ RESOLUTION = {282, 283, 296}
 OF_PIXELS = {40962, 40963, 40965}  # in the camera's block: width, height, and a pointer to what stays behind
 XMP_OF_PNG, XMP_OF_TIFF = "XML:com.adobe.xmp", 700
 PIXELS_PER_MM = 25.4  # by which dots per inch are divided
-# What Pillow raises about blocks that are broken.
+LARGEST_DPI = 2**16 - 1  # a JPEG has 16 bits for them
+# What Pillow raises about files and blocks that are broken, apart from its own errors.
 BROKEN = (
     OSError,
     SyntaxError,
@@ -29,6 +30,7 @@ BROKEN = (
     LookupError,
     ArithmeticError,
     AttributeError,
+    RuntimeError,
     struct.error,
 )
 
@@ -57,12 +59,16 @@ NOTHING = Metadata()
 def metadata_of(image: Image.Image) -> Metadata:
     """Of an open picture; a block that is broken counts as none."""
     xmp = image.info.get("xmp")
-    dpi = image.info.get("dpi")
+    return Metadata(_exif(image), xmp if isinstance(xmp, bytes) else None, _dpi(image))
+
+
+def _dpi(image: Image.Image) -> tuple[float, float] | None:
+    """Dots per inch, if they can be: not numbers, or 1 for a shape of pixels alone, count as none."""
     try:
-        dpi = (float(dpi[0]), float(dpi[1])) if dpi and min(dpi) > 1 else None
+        width, height = map(float, image.info["dpi"])
     except BROKEN:
-        dpi = None
-    return Metadata(_exif(image), xmp if isinstance(xmp, bytes) else None, dpi)
+        return None
+    return (width, height) if 1 < width <= LARGEST_DPI and 1 < height <= LARGEST_DPI else None
 
 
 def frames_of(image: Image.Image) -> int:
