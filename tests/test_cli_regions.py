@@ -214,6 +214,22 @@ def test_standard_input_and_output(folder):
 
 
 @pytest.mark.parametrize(
+    ("stream", "option", "sentence"),
+    [
+        ("stdin", "--content", "standard input is closed: nothing can be read from it"),
+        ("stdout", "--output", "standard output is closed: nothing can be written to it"),
+    ],
+)
+def test_standard_input_and_output_can_be_closed(folder, capsys, monkeypatch, stream, option, sentence):
+    """As <&- and >&- do in a shell."""
+    monkeypatch.setattr(sys, stream, None)
+    with pytest.raises(SystemExit) as stop:
+        stylize.main([*COMMON, "--style", "a.png", option, "-"])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == f"error: {sentence}\n"
+
+
+@pytest.mark.parametrize(
     ("words", "sentence"),
     [
         (["--region", "left.png"], "no --region has a style, nor is there a --style"),

@@ -93,10 +93,12 @@ def read(path: str | os.PathLike[str]) -> Picture:
     The path - is standard input.
 
     Raises FileNotFoundError, IsADirectoryError, PermissionError, or ValueError when the file is not a whole picture, or
-    one of more pixels than the limit.
+    one of more pixels than the limit; OSError for standard input that is closed.
     """
     path = Path(path)
     if path == STANDARD:
+        if sys.stdin is None:
+            raise OSError("standard input is closed: nothing can be read from it")
         data = sys.stdin.buffer.read(LARGEST_STREAM + 1)
         if len(data) > LARGEST_STREAM:
             raise ValueError(f"standard input gives more than {LARGEST_STREAM // 2**20} MiB: save it to a file")
@@ -287,8 +289,8 @@ def write(path: str | os.PathLike[str], picture: Picture, quality: int = QUALITY
     """Writes a picture, clipped to [0, 1], in the format of the path's suffix; the file appears whole or not at all.
 
     The path - is standard output, which gets PNG. JPEG cannot hold alpha: there the picture is laid on white. Pictures
-    of 16 bits stay so in PNG and TIFF. `quality`, 1 to 100, is that of JPEG and WebP. Raises ValueError for an unknown
-    suffix, or a picture too large for its format.
+    of 16 bits stay so in PNG and TIFF. `quality`, 1 to 100, is that of JPEG and WebP. Raises what `file_format`
+    raises, ValueError for a picture too large for its format, and OSError when the file cannot be written.
     """
     path = Path(path)
     kind = file_format(path)
@@ -339,8 +341,13 @@ def pictures_in(folder: Path, *, recursive: bool = False) -> list[Path]:
 
 
 def file_format(path: Path) -> str:
-    """Pillow's name of the format that a path's suffix asks for; raises ValueError for one that is not written."""
+    """Pillow's name of the format that a path's suffix asks for; raises ValueError for one that is not written.
+
+    Raises OSError for standard output that is closed.
+    """
     if path == STANDARD:
+        if sys.stdout is None:
+            raise OSError("standard output is closed: nothing can be written to it")
         return "PNG"
     try:
         return SUFFIXES[path.suffix.lower()]
