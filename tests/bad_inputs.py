@@ -31,7 +31,7 @@ input ends a command with one sentence on stderr and exit code 2; nothing is wri
 they were. (libtiff adds lines of its own about broken TIFFs.) In a run over a folder a bad picture is passed over, its
 sentence comes at the end, and the exit code is 1.
 
-A file system that cannot do what is asked for beside writing (permissions, waiting for the disk) costs nothing. What is
+A file system that cannot do what is asked for beside writing (waiting for the disk, say) costs nothing. What is
 finished and cannot take its name, as on Windows while another program has the old file open, is kept beside it under
 another name, which the sentence says.
 

@@ -33,10 +33,9 @@ def refusing(number):
     return refuse
 
 
-@pytest.mark.parametrize("function", ["fsync", "chmod"])
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.EBADF, errno.EPERM, errno.EACCES, errno.ENOSYS, errno.ENOTSUP])
-def test_a_file_system_that_refuses_costs_nothing(monkeypatch, function, number):
-    monkeypatch.setattr(os, function, refusing(number))
+def test_a_file_system_that_refuses_costs_nothing(monkeypatch, number):
+    monkeypatch.setattr(os, "fsync", refusing(number))
     files.write_bytes("a.bin", b"new")
     files.append_line(Path("lines.jsonl"), {"a": 1})
     images.write("a.png", images.Picture(picture(4, 5)))
@@ -122,11 +121,16 @@ def test_a_temporary_file_that_stays_hides_no_error(monkeypatch):
         raise ValueError("no picture")
 
 
-def test_what_is_written_can_be_read_by_others():
-    """Temporary files are their owner's alone."""
-    files.write_bytes("a.bin", b"new")
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_what_is_written_can_be_read_by_whom_the_umask_lets(umask, mode):
+    before = os.umask(umask)
+    try:
+        files.write_bytes("a.bin", b"new")
+        files.write_bytes("a.bin", b"newer")
+    finally:
+        os.umask(before)
     if os.name == "posix":
-        assert stat.S_IMODE(Path("a.bin").stat().st_mode) == 0o644
+        assert stat.S_IMODE(Path("a.bin").stat().st_mode) == mode
 
 
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the system has no posix_fallocate")

@@ -3,14 +3,14 @@
 Contract: what is written lies under a hidden name beside its target, and on the disk, before it takes the target's
 name. Whatever happens on the way (no room, SIGKILL, a crash of the computer), the target is the old file or the whole
 new one; what is left over then is a hidden file that nothing reads. Files that grow, grow by whole lines. What a system
-or a file system cannot do (permissions, waiting for the disk, replacing a file that is open) costs no finished file.
+or a file system cannot do (waiting for the disk, replacing a file that is open) costs no finished file.
 """
 
 import errno
 import itertools
 import json
 import os
-import tempfile
+import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -28,6 +28,13 @@ def hidden_prefix(path: Path) -> str:
     return f".{path.name[:40]}."
 
 
+def new_beside(path: Path) -> Path:
+    """A new, empty file under a hidden name beside `path`, with its suffix and what permissions the umask leaves."""
+    temporary = path.with_name(f"{hidden_prefix(path)}{secrets.token_hex(4)}{path.suffix}")
+    temporary.touch(exist_ok=False)
+    return temporary
+
+
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Gives an empty file beside `path` to write to, with the same suffix, which takes its place if all goes well.
@@ -36,10 +43,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     path = Path(path)
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=hidden_prefix(path), suffix=path.suffix)
-        temporary = Path(name)
+        temporary = new_beside(path)
         try:
-            os.close(handle)
             yield temporary
             publish(temporary, path)
         finally:
@@ -60,8 +65,6 @@ def publish(temporary: Path, path: Path) -> None:
     Raises OSError for a disk without room, and where `path` cannot be replaced, as Windows refuses while a program has
     it open: the finished file is then kept under another name, which the error says.
     """
-    with if_supported():
-        temporary.chmod(0o644)
     _sync(temporary, os.O_RDWR)  # Windows waits only for what is open for writing
     try:
         _replace(temporary, path)

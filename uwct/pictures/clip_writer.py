@@ -4,8 +4,6 @@ Contract: frames are as `clips` gives them. Films have BT.709's colors in 8 bits
 """
 
 import contextlib
-import os
-import tempfile
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -99,9 +97,7 @@ class Writer:
         self._ends: dict[int, int] = {}  # of the frames whose packets are still to come, by their starts
         self._first: int | None = None
         self._free = self._length = 0  # when the next frame can start, and when the last one ends
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=files.hidden_prefix(path), suffix=path.suffix)
-        os.close(handle)
-        self._temporary = Path(name)
+        self._temporary = files.new_beside(path)
         try:
             self._open()
         except BaseException:
