@@ -109,3 +109,25 @@ def test_a_resolution_that_cannot_be_is_none(tmp_path, axis, ratio):
     for suffix in SUFFIXES:
         images.write(tmp_path / f"out{suffix}", found)
         assert images.read(tmp_path / f"out{suffix}").size == "30x20"
+
+
+@pytest.mark.parametrize("left_out", ["exif", "xmp"])
+def test_a_block_that_is_too_long_for_jpeg_is_left_out(tmp_path, left_out):
+    exif = Image.Exif()
+    exif[270] = "a" * (70_000 if left_out == "exif" else 1000)
+    xmp = b"<x>" + b"a" * (70_000 if left_out == "xmp" else 1000) + b"</x>"
+    Image.fromarray(RGB).save(tmp_path / "in.webp", exif=exif, xmp=xmp)
+    images.write(tmp_path / "out.jpg", images.read(tmp_path / "in.webp"))
+    out = Image.open(tmp_path / "out.jpg")
+    assert (out.getexif().get(270), out.info.get("xmp")) == ((None, xmp) if left_out == "exif" else (exif[270], None))
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_texts_beyond_ascii_keep_their_bytes(tmp_path, suffix, encoding):
+    name = "René Lévesque".encode(encoding)
+    exif = Image.Exif()
+    exif[315] = name
+    Image.fromarray(RGB).save(tmp_path / "in.jpg", exif=exif)
+    images.write(tmp_path / f"out{suffix}", images.read(tmp_path / "in.jpg"))
+    assert name in (tmp_path / f"out{suffix}").read_bytes()

@@ -19,6 +19,7 @@ RESOLUTION = {282, 283, 296}
 OF_PIXELS = {40962, 40963, 40965}  # in the camera's block: width, height, and a pointer to what stays behind
 XMP_OF_PNG, XMP_OF_TIFF = "XML:com.adobe.xmp", 700
 PIXELS_PER_MM = 25.4  # by which dots per inch are divided
+LONGEST_IN_JPEG = 65504  # bytes of a block: a segment's 64 KiB less what stands before it
 LARGEST_DPI = 2**16 - 1  # a JPEG has 16 bits for them
 # What Pillow raises about files and blocks that are broken, apart from its own errors.
 BROKEN = (
@@ -95,7 +96,13 @@ def _exif(image: Image.Image) -> bytes | None:
 
 def _writable(tags: dict[int, Any], pointer: int | None = None) -> dict[int, Any]:
     """Those of a block's tags, the first block's without a pointer, that hold of an output and can be written."""
-    return {tag: tags[tag] for tag in tags if tag not in OF_PIXELS and _can_be_written(tag, tags[tag], pointer)}
+    found = {tag: _as_stored(value) for tag, value in tags.items() if tag not in OF_PIXELS}
+    return {tag: value for tag, value in found.items() if _can_be_written(tag, value, pointer)}
+
+
+def _as_stored(value: Any) -> Any:
+    """Text beyond ASCII as its bytes, whose encoding no file tells: Pillow reads it as Latin-1, and would write ?s."""
+    return value.encode("latin-1") if isinstance(value, str) and not value.isascii() else value
 
 
 def _can_be_written(tag: int, value: Any, pointer: int | None) -> bool:
@@ -110,17 +117,20 @@ def _can_be_written(tag: int, value: Any, pointer: int | None) -> bool:
 
 
 def for_pillow(metadata: Metadata, kind: str) -> dict[str, Any]:
-    """The arguments of Pillow's `save` in a format."""
+    """The arguments of Pillow's `save` in a format; without the blocks that are too long for it."""
     found: dict[str, Any] = {"dpi": metadata.dpi} if metadata.dpi else {}
     if kind == "TIFF":
         return found | {"tiffinfo": _tags(metadata)}
-    if metadata.exif:
-        found["exif"] = metadata.exif
-    if metadata.xmp and kind == "PNG":
+    exif, xmp = metadata.exif, metadata.xmp
+    if kind == "JPEG":
+        exif, xmp = (block if block and len(block) <= LONGEST_IN_JPEG else None for block in (exif, xmp))
+    if exif:
+        found["exif"] = exif
+    if xmp and kind == "PNG":
         found["pnginfo"] = PngImagePlugin.PngInfo()
-        found["pnginfo"].add_itxt(XMP_OF_PNG, metadata.xmp.decode("utf-8", "replace"))
-    elif metadata.xmp:
-        found["xmp"] = metadata.xmp
+        found["pnginfo"].add_itxt(XMP_OF_PNG, xmp.decode("utf-8", "replace"))
+    elif xmp:
+        found["xmp"] = xmp
     return found
 
 
@@ -128,7 +138,8 @@ def _tags(metadata: Metadata) -> dict[int, Any]:
     """EXIF's first block as a TIFF's own tags; libtiff takes no further blocks, and crashes at some sequences."""
     exif = Image.Exif()
     exif.load(metadata.exif or b"")
-    found = {tag: exif[tag] for tag in exif if tag in TELLING and isinstance(exif[tag], str | bytes | Real)}
+    told = {tag: _as_stored(value) for tag, value in exif.items() if tag in TELLING}
+    found = {tag: value for tag, value in told.items() if isinstance(value, str | bytes | Real)}
     return found | ({XMP_OF_TIFF: metadata.xmp} if metadata.xmp else {})
 
 
