@@ -112,6 +112,18 @@ def test_sixteen_bits_and_metadata_go_through(tmp_path):
     assert max(sizes[:2]) < sizes[2] / 2
 
 
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp"])
+def test_what_a_file_does_not_say_is_not_made_up(tmp_path, suffix):
+    """By libvips: an EXIF block, and 25.4 dots per inch. PNG and TIFF get 72, EXIF's word for unknown."""
+    found = strips.read(saved(tmp_path / "in.png", Image.fromarray(RGB)), tmp_path)
+    strips.write(tmp_path / f"large{suffix}", found, tmp_path)
+    images.write(tmp_path / f"deep{suffix}", images.Picture(picture(4, 5), depth=16))
+    for name in ("large", "deep"):
+        written = Image.open(tmp_path / f"{name}{suffix}")
+        assert written.info.get("dpi") == (pytest.approx((72, 72), rel=1e-3) if suffix in (".png", ".tif") else None)
+        assert suffix == ".tif" or not written.getexif()
+
+
 def test_bad_files_are_refused(tmp_path):
     (tmp_path / "text.png").write_text("hello")
     with pytest.raises(ValueError, match=r"text\.png is not a picture"):

@@ -27,6 +27,7 @@ from uwct.pictures.metadata import (
     Metadata,
     for_pillow,
     frames_of,
+    kept_by_vips,
     metadata_of,
     onto_vips,
 )
@@ -320,7 +321,7 @@ def _deep_bytes(array: np.ndarray, picture: Picture, kind: str) -> bytes:
     image = pyvips.Image.new_from_array(np.round(array * 65535).astype(np.uint16)).copy(interpretation="rgb16")
     if picture.icc_profile:
         image.set_type(pyvips.GValue.blob_type, "icc-profile-data", picture.icc_profile)
-    options = {"compression": "deflate"} if kind == "TIFF" else {}
+    options = {"keep": kept_by_vips(picture.metadata)} | ({"compression": "deflate"} if kind == "TIFF" else {})
     found: bytes = onto_vips(image, picture.metadata).write_to_buffer({"PNG": ".png", "TIFF": ".tif"}[kind], **options)
     return found
 

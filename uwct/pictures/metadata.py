@@ -20,6 +20,7 @@ OF_PIXELS = {40962, 40963, 40965}  # in the camera's block: width, height, and a
 XMP_OF_PNG, XMP_OF_TIFF = "XML:com.adobe.xmp", 700
 PIXELS_PER_MM = 25.4  # by which dots per inch are divided
 LONGEST_IN_JPEG = 65504  # bytes of a block: a segment's 64 KiB less what stands before it
+UNKNOWN_DPI = (72.0, 72.0)  # EXIF's own word for it
 LARGEST_DPI = 2**16 - 1  # a JPEG has 16 bits for them
 # What Pillow raises about files and blocks that are broken, apart from its own errors.
 BROKEN = (
@@ -144,12 +145,17 @@ def _tags(metadata: Metadata) -> dict[int, Any]:
 
 
 def onto_vips(image: Any, metadata: Metadata) -> Any:
-    """A picture of libvips with it."""
+    """A picture of libvips with it; libvips writes a resolution into every PNG and TIFF."""
     import pyvips
 
-    if metadata.dpi:
-        image = image.copy(xres=metadata.dpi[0] / PIXELS_PER_MM, yres=metadata.dpi[1] / PIXELS_PER_MM)
+    width, height = metadata.dpi or UNKNOWN_DPI
+    image = image.copy(xres=width / PIXELS_PER_MM, yres=height / PIXELS_PER_MM)
     for name, block in (("exif-data", metadata.exif), ("xmp-data", metadata.xmp)):
         if block:
             image.set_type(pyvips.GValue.blob_type, name, block)
     return image
+
+
+def kept_by_vips(metadata: Metadata) -> str:
+    """What libvips is to write of it: given nothing for EXIF, it would make a block up."""
+    return "all" if metadata.exif or metadata.dpi else "icc|xmp"

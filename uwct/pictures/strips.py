@@ -11,7 +11,7 @@ from PIL import Image
 from uwct.files import replacing
 from uwct.pictures import bounds, images
 from uwct.pictures.canvas import Canvas
-from uwct.pictures.metadata import NOTHING, QUALITY, Metadata, frames_of, metadata_of, onto_vips
+from uwct.pictures.metadata import NOTHING, QUALITY, Metadata, frames_of, kept_by_vips, metadata_of, onto_vips
 
 ROWS = 256  # of a strip
 _PLAIN = ("JPEG", "PNG", "WEBP", "TIFF")  # which libvips reads as Pillow does, if they hold RGB or grey
@@ -202,8 +202,8 @@ def write(path: Path, picture: LargePicture, folder: Path, quality: int = QUALIT
         image.set_type(pyvips.GValue.blob_type, "icc-profile-data", picture.icc_profile)
     try:
         with replacing(path) as temporary:
-            options = {"Q": quality} if kind in ("JPEG", "WEBP") else {}
-            image.write_to_file(str(temporary), **_OPTIONS.get(kind, {}), **options)
+            options = _OPTIONS.get(kind, {}) | ({"Q": quality} if kind in ("JPEG", "WEBP") else {})
+            image.write_to_file(str(temporary), keep=kept_by_vips(picture.metadata), **options)
     except pyvips.Error as error:
         raise OSError(f"{path} cannot be written: {' '.join(str(error).split())}") from None
 
