@@ -10,6 +10,7 @@ from PIL.TiffImagePlugin import IFDRational
 from test_images import grey_icc
 
 from uwct.pictures import images
+from uwct.pictures.metadata import Metadata
 
 RGB = np.uint8(255 * picture(20, 30))
 SUFFIXES = [".jpg", ".png", ".webp", ".tif"]
@@ -109,6 +110,13 @@ def test_a_resolution_that_cannot_be_is_none(tmp_path, axis, ratio):
     for suffix in SUFFIXES:
         images.write(tmp_path / f"out{suffix}", found)
         assert images.read(tmp_path / f"out{suffix}").size == "30x20"
+
+
+def test_the_xmp_of_pngs_of_16_bits_is_found_again(tmp_path):
+    """Which libvips writes."""
+    said = Metadata(xmp="<x>René</x>".encode())
+    images.write(tmp_path / "out.png", images.Picture(picture(4, 5), metadata=said, depth=16))
+    assert images.read(tmp_path / "out.png").metadata.xmp == said.xmp
 
 
 @pytest.mark.parametrize("left_out", ["exif", "xmp"])

@@ -61,6 +61,8 @@ NOTHING = Metadata()
 def metadata_of(image: Image.Image) -> Metadata:
     """Of an open picture; a block that is broken counts as none."""
     xmp = image.info.get("xmp")
+    if xmp is None and isinstance(text := image.info.get(XMP_OF_PNG), str):
+        xmp = text.encode("latin-1", "replace")  # as libvips writes it: compressed, for which Pillow takes it as a text
     return Metadata(_exif(image), xmp if isinstance(xmp, bytes) else None, _dpi(image))
 
 
