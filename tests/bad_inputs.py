@@ -82,6 +82,17 @@ def part(name: str, source: str, share: float) -> Callable[[], object]:
     return lambda: Path(name).write_bytes((data := Path(source).read_bytes())[: int(len(data) * share)])
 
 
+def spoilt(name: str, source: str) -> Callable[[], object]:
+    """A JPEG with markers among its pixels that cannot stand there."""
+
+    def make() -> None:
+        data = Path(source).read_bytes()
+        pixels = data.index(b"\xff\xda") + 20
+        Path(name).write_bytes(data[:pixels] + b"\xff\xc4" * 20 + data[pixels:])
+
+    return make
+
+
 def image(name: str, array: np.ndarray) -> Callable[[], object]:
     return lambda: Image.fromarray(array).save(name)
 
@@ -172,6 +183,8 @@ ROWS = {
         Bad("an empty file", "bad.jpg" + NO_PICTURE, JPG, file("bad.jpg", b"")),
         Bad("text", "bad.jpg" + NO_PICTURE, JPG, file("bad.jpg", b"hello")),
         Bad("half a JPEG", "bad.jpg cannot be read as a picture: ...", JPG, part("bad.jpg", "photo.jpg", 0.5)),
+        Bad("a JPEG with damaged pixels, in windows", "bad.jpg cannot be read as a picture: ...", JPG + " --tile 64",
+            spoilt("bad.jpg", "photo.jpg")),
         Bad("half a PNG", BROKEN, PNG, part("bad.png", "a.png", 0.5)),
         Bad(
             "half a PNG, in windows", BROKEN, PNG + " --tile 64",
