@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import picture
-from PIL import Image
+from PIL import Image, ImageCms
 
 import uwct
 from uwct.cli import stylize, texture
@@ -254,11 +254,12 @@ def test_presets_are_their_settings_and_options_replace_one_of_them(folder):
 def test_alpha_and_profile_go_through(folder):
     photo = Image.open("photo.jpg").convert("RGBA")
     photo.putalpha(Image.fromarray(np.uint8(np.linspace(0, 255, 21 * 33)).reshape(21, 33)))
-    photo.save("rgba.png", icc_profile=b"not checked")
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    photo.save("rgba.png", icc_profile=profile)
     run("--content", "rgba.png", "--style", "a.png", "--levels", "1", "--output", "out.png")
     out = Image.open("out.png")
     np.testing.assert_array_equal(out.getchannel("A"), photo.getchannel("A"))
-    assert out.info["icc_profile"] == b"not checked"
+    assert out.info["icc_profile"] == profile
 
 
 BAD = {
