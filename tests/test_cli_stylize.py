@@ -209,6 +209,19 @@ def test_no_style_of_a_folder_is_lost_or_made_of_results(folder, capsys, files, 
     assert not list(Path(output).iterdir())
 
 
+def test_no_step_of_a_picture_takes_the_place_of_another_picture(folder, capsys):
+    for name in ("photos", "out"):
+        Path(name).mkdir()
+    for name in ("cat.png", "cat.level1.png"):
+        Image.open("photo.jpg").save(Path("photos", name))
+    words = ("--content", "photos", "--style", "a.png", "--levels", "1", "--output", "out")
+    with pytest.raises(SystemExit) as end:
+        run(*words, "--steps")
+    assert end.value.code == 2
+    assert "2 pictures would be written to out/cat.level1.png; rename their files" in capsys.readouterr().err
+    assert not list(Path("out").iterdir())
+
+
 def test_a_device_without_memory_for_one_photo_does_the_others(folder, capsys, monkeypatch):
     def small_device(model, photo, *args, **kwargs):
         if photo.shape[0] > 30:

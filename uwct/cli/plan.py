@@ -51,12 +51,15 @@ def beside(output: Path, word: str) -> Path:
     return output.with_suffix(f".{word}{output.suffix}")
 
 
-def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
-    """Raises ValueError for an output that is an input too."""
+def check_outputs(outputs: Sequence[Path], inputs: Iterable[Path], option: str = "--output") -> None:
+    """Raises ValueError for an output that is an input too, and for two outputs of one name."""
     given = {path.resolve(): path for path in inputs}
     for output in outputs:
         if output.resolve() in given and output != images.STANDARD:
-            raise ValueError(f"--output would overwrite {given[output.resolve()]}; give another name")
+            raise ValueError(f"{option} would overwrite {given[output.resolve()]}; give another name")
+    (path, count), *_ = Counter(outputs).most_common(1)
+    if count > 1:
+        raise ValueError(f"{count} pictures would be written to {path}; rename their files")
 
 
 def plan_picture(content: Path | None, styles: Sequence[Path], output: Path | None) -> Job:
@@ -85,13 +88,9 @@ def plan_folder(
     if any(style.is_dir() and style.resolve() in output.resolve().parents for style in styles):
         raise ValueError(f"--output must lie outside the folder of styles, which is searched whole, not in {output}")
     contents = images.pictures_in(content) if content and content.is_dir() else [content]
-    jobs = [
+    return [
         Job(photo, paths, output / output_name(photo, style)) for style, paths in mixtures(styles) for photo in contents
     ]
-    (path, count), *_ = Counter(job.output for job in jobs).most_common(1)
-    if count > 1:
-        raise ValueError(f"{count} pictures would be written to {path}; rename their files")
-    return jobs
 
 
 def mixtures(styles: Sequence[Path]) -> list[tuple[str, tuple[Path, ...]]]:
