@@ -206,6 +206,11 @@ def test_sigterm_stops_and_a_second_signal_ends_at_once(clip, capsys, monkeypatc
         ("clip.mp4 out.avi", "out.avi must end in one of .mp4, .m4v, .mov, .mkv, .webm, .gif, .webp, or be a folder"),
         ("clip.mp4 none/out.mp4", "the output folder none does not exist"),
         ("clip.mp4 clip.mp4", "OUT would overwrite clip.mp4"),
+        ("clip.mp4 ./b.gif --style b.gif", "OUT would overwrite b.gif"),
+        ("clip.mp4 b.gif --region b.gif a.png", "OUT would overwrite b.gif"),
+        ("twice . --style 1.png", "OUT would overwrite 1.png"),
+        ("twice out", "2 pictures would be written to out/1.gif.png; rename their files"),
+        ("clip.mp4 -", "OUT must be a file or a folder: no video is written to standard output"),
         ("frames out.mp4", "frames is a folder of frames, so the output must be a folder too, not out.mp4"),
         ("empty out", "the folder empty holds no pictures"),
         ("frames out", "frames/2.png is 40x32 pixels, but frames/1.png 48x32; frames have one size"),
@@ -220,10 +225,12 @@ def test_sigterm_stops_and_a_second_signal_ends_at_once(clip, capsys, monkeypatc
     ],
 )
 def test_bad_input_is_one_sentence(clip, capsys, words, sentence):
-    for name in ("frames", "empty"):
+    for name in ("frames", "twice", "empty"):
         Path(name).mkdir()
     for i, frame in enumerate([FRAMES[0], FRAMES[1][:, :40]], 1):
         Image.fromarray(frame).save(f"frames/{i}.png")
+    for name in ("b.gif", "1.png", "twice/1.gif", "twice/1.gif.png", "twice/1.png"):
+        Image.fromarray(FRAMES[0]).save(name)
     Path("photo.txt").write_text("no video")
     before = set(clip.iterdir())
     with pytest.raises(SystemExit) as stop:

@@ -18,7 +18,7 @@ from uwct.cli.cache import start_quickly
 from uwct.cli.errors import FAULTS, fail_partly, one_sentence, sentence
 from uwct.cli.frame_folder import FrameFolder, Numbered
 from uwct.cli.frame_painter import Painter, State
-from uwct.cli.plan import Job
+from uwct.cli.plan import Job, check_outputs
 from uwct.cli.sizes import read
 from uwct.cli.video_options import Arguments
 from uwct.pictures import images
@@ -143,6 +143,7 @@ def paint_folder(arguments: Arguments, stop: threading.Event) -> tuple[int, list
     names = [path.name if path.suffix.lower() in images.SUFFIXES else f"{path.name}.png" for path in paths]
     styles = tuple(arguments.styles.paths)
     jobs = [Job(path, styles, arguments.output / name) for path, name in zip(paths, names, strict=True)]
+    check_outputs([job.output for job in jobs], [*paths, *styles, *arguments.others], "OUT")
     first_path, first = next_frame(iter(paths))
     faults: list[str] = []
     shape = images.fitted(first.rgb.shape[:2], arguments.size)

@@ -10,6 +10,7 @@ import tyro
 from uwct.cli.limits import check_size
 from uwct.cli.look import Look
 from uwct.cli.networks import Networks
+from uwct.cli.plan import check_outputs
 from uwct.cli.refining import Refining
 from uwct.cli.regions import Regions
 from uwct.cli.styles import Styles
@@ -80,8 +81,9 @@ class Arguments:
         check_size("--size", self.size)
         if not source.exists():
             raise FileNotFoundError(f"there is no video {source}")
-        if source.resolve() == output.resolve():
-            raise ValueError(f"OUT would overwrite {source}; give another name")
+        if output == images.STANDARD:
+            raise ValueError("OUT must be a file or a folder: no video is written to standard output")
+        check_outputs([output], [source, *paths, *self.others], "OUT")
         if source.is_dir() and (output.suffix.lower() in SUFFIXES or output.is_file()):
             raise ValueError(f"{source} is a folder of frames, so the output must be a folder too, not {output}")
         if self.into_folder and output.is_file():
