@@ -54,7 +54,7 @@ class Manifest:
 
     def _file(self, path: Path) -> dict[str, str]:
         if path not in self._known:
-            self._known[path] = "" if path == images.STANDARD else sha256(path)
+            self._known[path] = sha256(path)
         return {"file": path.name, "sha256": self._known[path]}
 
 
@@ -69,7 +69,8 @@ def how(arguments: Any, others: Iterable[Path]) -> dict[str, Any]:
     options = {name: value for name, value in options.items() if name not in _LEFT_OUT}
     options |= dataclasses.asdict(arguments.look.resolve()) | {"photo": arguments.look.photo}
     options |= {"dtype": dtype_for(arguments.networks.dtype)}
-    files = {path.name: sha256(path) for path in (models.find_file(arguments.networks.model), *others)}
+    read = (models.find_file(arguments.networks.model), *others)
+    files = [{"file": path.name, "sha256": sha256(path)} for path in read]  # two of one name are two
     return {"options": options, "files": files, "versions": versions()}
 
 
@@ -85,6 +86,8 @@ def versions() -> dict[str, str]:
 
 
 def sha256(path: Path) -> str:
-    """Of a file."""
+    """Of a file; empty for standard input, with which no run is resumed."""
+    if path == images.STANDARD:
+        return ""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -39,6 +39,8 @@ def plan(
         if path.is_dir():
             raise IsADirectoryError(f"{path} is a folder, not a picture")
     folders = [path for path in named if path.is_dir()]
+    if named.count(images.STANDARD) > (0 if folders else 1):
+        raise ValueError("standard input (-) can be read once only: save the picture to a file")
     jobs = plan_folder(content, styles, output, folders) if folders else [plan_picture(content, styles, output)]
     inputs = {given for job in jobs for given in (job.content, *job.styles, *others) if given is not None}
     outputs = [job.output for job in jobs]

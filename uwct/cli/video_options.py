@@ -83,16 +83,18 @@ class Arguments:
             raise FileNotFoundError(f"there is no video {source}")
         if output == images.STANDARD:
             raise ValueError("OUT must be a file or a folder: no video is written to standard output")
-        check_outputs([output], [source, *paths, *self.others], "OUT")
         if source.is_dir() and (output.suffix.lower() in SUFFIXES or output.is_file()):
             raise ValueError(f"{source} is a folder of frames, so the output must be a folder too, not {output}")
         if self.into_folder and output.is_file():
             raise NotADirectoryError(f"{output} is a file, and a name without a suffix stands for a folder of frames")
         if self.resume and not self.into_folder:
             raise ValueError("--resume needs a folder as OUT")
+        if self.resume and images.STANDARD in (*paths, *self.others):
+            raise ValueError("--resume cannot tell whether standard input (-) is the same: save it to a file")
         for given in (source, *paths, *self.others) if self.into_folder else ():
             if given.resolve().parent == output.resolve() and NUMBERED.fullmatch(given.name):
                 raise ValueError(f"OUT could overwrite {given}; give another folder")
         if not self.into_folder:
             check_suffix(output)
             images.check_folder(output.parent)
+        check_outputs([output], [source, *paths, *self.others], "OUT")
