@@ -245,3 +245,19 @@ def test_only_what_is_the_same_is_left_out(photos, capsys):
     assert last["options"]["alpha"] == [0.3]
     assert {"uwct", "jax", "numpy", "pillow", "python"} <= last["versions"].keys()
     assert json.loads(json.dumps(last)) == last
+
+
+def test_every_file_is_watched_of_two_with_one_name(photos, capsys):
+    for i in range(1, PHOTOS):
+        Path(f"photos/{i:02}.png").unlink()
+    for name in "xy":
+        Path(name).mkdir()
+        Image.new("L", (50, 40), 200).save(f"{name}/mask.png")
+    words = [*WORDS, "--region", "x/mask.png", "b.png", "--region", "y/mask.png", "b.png", "--resume"]
+    for made in (1, 0):
+        stylize.main(words)
+        assert capsys.readouterr().out.count("in the manner of") == made
+    for name in "xy":
+        Image.new("L", (50, 40), 100).save(f"{name}/mask.png")
+        stylize.main(words)
+        assert capsys.readouterr().out.count("in the manner of") == 1
