@@ -127,6 +127,17 @@ def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
     return np.float32(np.clip(0.5 + 0.2 * waves + 0.02 * r.normal(size=(height, width, 3)), 0, 1))
 
 
+def cutouts(rgb: np.ndarray) -> list[Image.Image]:
+    """Two pictures whose left half is seen; they differ in what they hide, as far from it as level 1 does not see."""
+    height, width, _ = rgb.shape
+    found = []
+    for seed in (8, 9):
+        hiding = np.where(np.arange(width)[:, None] < width // 2 + 8, rgb, picture(height, width, seed))
+        found.append(Image.fromarray(np.uint8(255 * hiding)))
+        found[-1].putalpha(Image.fromarray(np.uint8(255 * (np.arange(width) < width // 2))[None].repeat(height, 0)))
+    return found
+
+
 @pytest.fixture
 def photographs(tmp_path):
     """A folder of eight JPEG photographs of different sizes."""

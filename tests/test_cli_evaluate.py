@@ -3,12 +3,15 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import cutouts, picture
 from PIL import Image
 
 import uwct
 from uwct.cli import bench, evaluate
 from uwct.judge.evaluation import content_distance, load_judge, statistics, style_distance
 from uwct.pictures import images
+from uwct.pictures.contact_sheet import GAP
+from uwct.pipeline import whole
 
 
 def test_evaluating_prints_a_table_and_draws_a_contact_sheet(folder, capsys, tiny_model):
@@ -220,12 +223,27 @@ def test_evaluating_goes_on_past_a_result_that_is_not_finite(folder, capsys, mon
     def broken(model, photo, *args, **kwargs):
         raise FloatingPointError("level 1: the decoded picture is not finite")
 
-    monkeypatch.setattr(bench, "stylize", broken)
+    monkeypatch.setattr(whole, "painted", broken)
     with pytest.raises(SystemExit) as end:
         evaluate.main(["--contents", ".", "--styles", ".", "--model", "tiny.safetensors", "--size", "112"])
     assert end.value.code == 1
     assert capsys.readouterr().err.count("the decoded picture is not finite") == 9
     assert Path("evaluation.jpg").exists()
+
+
+def test_what_a_photo_hides_changes_nothing_that_is_seen(folder):
+    for name in ("contents", "styles"):
+        Path(name).mkdir()
+    Image.open("a.png").resize((112, 80)).save("styles/a.png")
+    sheets = []
+    for photo in cutouts(picture(72, 112, 1)):
+        photo.save("contents/x.png")
+        words = ["--contents", "contents", "--styles", "styles", "--model", "tiny.safetensors", "--size", "112"]
+        evaluate.main([*words, "--dtype", "float32", "--levels", "1", "--cell", "112", "--output", "sheet.png"])
+        sheets.append(np.asarray(Image.open("sheet.png"), int))
+    one, two = (sheet[-GAP - 92 : -GAP - 20, -GAP - 112 : -GAP] for sheet in sheets)  # the last cell
+    assert np.abs(one - two)[:, :56].max() <= 1
+    assert np.abs(one - two)[:, 64:].max() > 20
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from conftest import cutouts, picture
 from PIL import Image
 
 from uwct.cli import grid, stylize
@@ -44,6 +45,17 @@ def test_mixtures_run_from_end_to_end(folder):
     run("--of", "mixtures", "--styles", "a.png", "b.png", "--steps", "3")
     expected = painted("--style", "a.png", "b.png", "--style-weights", "1", "1")
     assert np.abs(cell("grid.png", 0, 1) - expected).max() <= 1
+
+
+@pytest.mark.parametrize("more", [[], ["--photo"]])
+def test_what_a_photo_hides_changes_nothing_that_is_seen(folder, more):
+    found = []
+    for photo in cutouts(picture(21, 33)):
+        photo.save("photo.png")
+        run("--contents", "photo.png", "--styles", "a.png", "--levels", "1", *more)
+        found.append(cell("grid.png", 0, 1))
+    assert np.abs(found[0] - found[1])[:, :16].max() <= 1
+    assert np.abs(found[0] - found[1])[:, 24:].max() > 20
 
 
 @pytest.mark.parametrize(

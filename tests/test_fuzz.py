@@ -288,7 +288,7 @@ def without_networks(folder, tiny_model, monkeypatch):
     def same(model, content, *rest, **how):
         return content
 
-    for module, name in ((walker, "painted"), (compat, "stylize"), (grid, "stylize")):
+    for module, name in ((walker, "painted"), (compat, "stylize")):
         monkeypatch.setattr(module, name, same)
     monkeypatch.setattr(windows, "stages", lambda model, content, parts, settings, **how: [(1, content)])
     monkeypatch.setattr(style_pool, "encode_style", lambda *rest, **how: found)

@@ -11,6 +11,7 @@ import numpy as np
 
 from uwct.cli.encoding import encode_file
 from uwct.cli.errors import FAULTS, sentence
+from uwct.cli.photo_painter import Painter
 from uwct.cli.refining import Refining
 from uwct.cli.sizes import read, sized
 from uwct.cli.watching import observer
@@ -20,12 +21,8 @@ from uwct.networks.model import Model
 from uwct.pictures import images
 from uwct.pictures.images import Picture
 from uwct.pictures.spaces import in_space
-from uwct.pipeline.photo import color_maps, mapped, reduced
 from uwct.pipeline.presets import Preset
-from uwct.pipeline.refine import refine
 from uwct.pipeline.styles import Style
-from uwct.pipeline.whole import stylize
-from uwct.transforms.matching import TRANSFORMS
 from uwct.transforms.statistics import Moments
 
 JUDGES = {"vgg16": "VGG-16", "alexnet": "AlexNet"}
@@ -67,9 +64,9 @@ class Bench:
     """
 
     def __init__(self, model: Model, size: int, cell: int, refining: Refining, photographic: bool = False) -> None:
-        self._photographic = photographic
         self._model, self._size, self._cell = model, size, cell
-        self._steps, self._vgg = refining.steps, observer(refining, model.dtype)
+        self._vgg = observer(refining, model.dtype)
+        self._painter = Painter(model, self._vgg, refining.steps, photographic)
         self._judges = [load_judge(name) for name in JUDGES]
 
     def run(
@@ -109,16 +106,8 @@ class Bench:
     def _stylized(self, photo: Picture, style: Style, look: Preset) -> tuple[Picture, float | None]:
         """The stylized photo, clipped, and the seconds that it took."""
         start = time.perf_counter()
-        how, transform = (look.levels, look.alpha), TRANSFORMS[look.transform]
-        whole = jnp.asarray(photo.rgb)
-        content = reduced(whole) if self._photographic else whole
-        rgb = stylize(self._model, content, style, *how, transform=transform, shrinkage=look.shrinkage)
-        if self._vgg:
-            rgb = refine(self._model, self._vgg, rgb, content, style, *how, steps=self._steps)
-        if self._photographic:
-            rgb = mapped(whole, color_maps(content, rgb))
-        picture = Picture(np.clip(np.asarray(rgb), 0, 1))
-        return picture, time.perf_counter() - start
+        picture = self._painter.paint(photo, [style], look)
+        return dataclasses.replace(picture, rgb=np.clip(picture.rgb, 0, 1)), time.perf_counter() - start
 
     def _measure(self, references: list[list[Moments]], photo: Picture, picture: Picture) -> list[float]:
         """Style and content distance by each judge, in the order of MEASURES."""

@@ -3,9 +3,8 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import jax.numpy as jnp
 import numpy as np
 import tyro
 from tqdm import tqdm
@@ -16,6 +15,7 @@ from uwct.cli.errors import one_sentence
 from uwct.cli.limits import MEGAPIXELS, MaxMegapixels, check_size, pixel_limit
 from uwct.cli.look import Look
 from uwct.cli.networks import Networks
+from uwct.cli.photo_painter import Painter
 from uwct.cli.plan import check_outputs
 from uwct.cli.refining import Refining
 from uwct.cli.sizes import sized
@@ -25,11 +25,8 @@ from uwct.pictures.contact_sheet import contact_sheet, sheet_shape
 from uwct.pictures.images import Picture
 from uwct.pictures.spaces import in_space
 from uwct.pipeline.parts import corner_shares
-from uwct.pipeline.photo import color_maps, mapped, reduced
-from uwct.pipeline.refine import refine
+from uwct.pipeline.presets import Preset
 from uwct.pipeline.styles import Style
-from uwct.pipeline.whole import stylize
-from uwct.transforms.matching import TRANSFORMS
 
 HELP = """Lay results of many settings out in one picture, with labels.
 
@@ -104,40 +101,29 @@ def draw(arguments: Arguments) -> None:
     photos = [in_space(sized(path, "--size", arguments.size, model.config)[1]) for path in arguments.contents]
     vgg = observer(arguments.refining, model.dtype)
     styles = [encode_file(path, model, look.style_size, vgg=vgg, levels=look.levels) for path in arguments.styles]
-    how: dict[str, Any] = {"transform": TRANSFORMS[look.transform], "shrinkage": look.shrinkage}
+    painter = Painter(model, vgg, arguments.refining.steps, arguments.look.photo)
     with tqdm(unit="picture", leave=False) as bar:
 
-        def paint(
-            photo: Picture, styles: list[Style], levels: Sequence[int], alpha: Numbers, weights: Numbers
-        ) -> Picture:
-            whole = jnp.asarray(photo.rgb)
-            content = reduced(whole) if arguments.look.photo else whole
-            rgb = stylize(model, content, styles, levels, alpha, weights=weights, **how)
-            if vgg:
-                steps = arguments.refining.steps
-                rgb = refine(model, vgg, rgb, content, styles, levels, alpha, weights=weights, steps=steps)
-            if arguments.look.photo:
-                rgb = mapped(whole, color_maps(content, rgb))
+        def paint(photo: Picture, styles: list[Style], look: Preset, weights: Numbers | None = None) -> Picture:
+            result = painter.paint(photo, styles, look, weights)
             bar.update()
-            return Picture(np.asarray(rgb))
+            return result
 
         if arguments.of == "styles":
-            rows = [
-                [photo, *(paint(photo, [style], look.levels, look.alpha, [1]) for style in styles)] for photo in photos
-            ]
+            rows = [[photo, *(paint(photo, [style], look) for style in styles)] for photo in photos]
             names = [path.stem for path in arguments.contents]
             labels = ["", *(path.stem for path in arguments.styles)]
         elif arguments.of == "strengths":
             strengths = np.linspace(0, 1, arguments.steps)
-            rows = [[paint(photos[0], styles, [level], [a], [1]) for a in strengths] for level in look.levels]
+            rows = [
+                [paint(photos[0], styles, dataclasses.replace(look, levels=(level,), alpha=(a,))) for a in strengths]
+                for level in look.levels
+            ]
             names = [f"level {level}" for level in look.levels]
             labels = [f"alpha {a:.2g}" for a in strengths]
         else:
             shares = corner_shares(len(styles), 1 if len(styles) == 2 else arguments.steps, arguments.steps)
-            rows = [
-                [paint(photos[0], styles, look.levels, look.alpha, cell) for cell in row]
-                for row in np.moveaxis(shares, 0, -1)
-            ]
+            rows = [[paint(photos[0], styles, look, cell) for cell in row] for row in np.moveaxis(shares, 0, -1)]
             names = [""] * len(rows)
             names[0] = " to ".join(path.stem for path in arguments.styles[:2])
             names[-1] = " to ".join(path.stem for path in arguments.styles[-2:])
