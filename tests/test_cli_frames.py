@@ -31,10 +31,10 @@ def frames(folder):
 
 @pytest.fixture
 def painted(monkeypatch):
-    """How many batches were computed."""
+    """How many frames each batch had that was computed."""
     calls = []
     batch = pipeline.stylize_batch
-    monkeypatch.setattr(pipeline, "stylize_batch", lambda *args, **kw: calls.append(1) or batch(*args, **kw))
+    monkeypatch.setattr(pipeline, "stylize_batch", lambda *args, **kw: calls.append(len(args[1])) or batch(*args, **kw))
     return calls
 
 
@@ -79,6 +79,13 @@ def test_a_folder_that_broke_off_goes_on_to_the_same_bytes(frames, painted, monk
     painted.clear()
     run(f"frames out {more} --resume")
     assert not painted
+
+
+def test_a_batch_has_no_more_frames_than_there_are(frames, painted):
+    run("frames out --batch 1000")
+    write_clip("clip.mp4", [view(i, 32, 48) for i in range(5)])
+    run("clip.mp4 out.mp4 --batch 1000")
+    assert painted == [7, 5]
 
 
 def test_frames_that_come_later_are_added(frames, painted):

@@ -54,8 +54,8 @@ class Painter:
     photographic: bool
 
     @classmethod
-    def of(cls, arguments: Arguments, shape: tuple[int, int], profile: bytes | None) -> "Painter":
-        """Of the arguments, for frames of (height, width) in the color space of a profile.
+    def of(cls, arguments: Arguments, shape: tuple[int, int], profile: bytes | None, count: int | None) -> "Painter":
+        """Of the arguments, for about `count` frames (None: unknown) of (height, width) in a profile's color space.
 
         Raises ValueError or OSError for what does not fit.
         """
@@ -75,7 +75,7 @@ class Painter:
             parts,
             Settings(look.levels, look.shrinkage, TRANSFORMS[look.transform]),
             arguments.temporal,
-            max(1, min(batch, fitting)),
+            max(1, min(batch, fitting, count or batch)),
             arguments.keep_colors is not None,
             arguments.look.photo,
         )

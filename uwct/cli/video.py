@@ -85,7 +85,7 @@ def paint_clip(arguments: Arguments, stop: threading.Event) -> tuple[int, list[s
         shape = images.fitted(clip.shape, arguments.size)
         if clip.hdr:
             print(f"{source} is HDR: its light is mapped to that of a screen", file=sys.stderr)
-        painter = Painter.of(arguments, shape, None)
+        painter = Painter.of(arguments, shape, None, clip.count)
         into = frames_into_folder if arguments.into_folder else frames_into_file
         return into(arguments, clip, painter, shape, stop), clip.faults
 
@@ -147,7 +147,7 @@ def paint_folder(arguments: Arguments, stop: threading.Event) -> tuple[int, list
     first_path, first = next_frame(iter(paths))
     faults: list[str] = []
     shape = images.fitted(first.rgb.shape[:2], arguments.size)
-    painter = Painter.of(arguments, shape, first.icc_profile)
+    painter = Painter.of(arguments, shape, first.icc_profile, len(paths))
     folder = FrameFolder(arguments, painter)
     done, state = folder.finished(jobs, faults)
 
