@@ -212,7 +212,9 @@ def test_what_is_done_is_not_done_again_and_bad_pictures_are_passed_over(data, c
     [
         ("none out", "there is no folder none"),
         ("in in/out", "in/out must lie outside in"),
-        ("in out --per-image 0", "--per-image must be at least 1"),
+        ("in out --per-image 0", "--per-image must lie between 1 and 10000, not 0"),
+        ("in out --per-image 1000000000", "--per-image must lie between 1 and 10000, not 1000000000"),
+        ("in out --together 1000000000", "--together must lie between 1 and 10000, not 1000000000"),
         ("in out --alpha 0.9 0.2", "--alpha must be two numbers from 0 to 1, the smaller first"),
         ("in out --shard 2/2", "--shard must be I/N"),
         ("in out --shard half", "--shard must be I/N"),

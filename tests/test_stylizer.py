@@ -171,7 +171,7 @@ def test_grey_and_float_pictures(styles):
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"copies": 0}, "copies must be at least 1"),
+        ({"copies": 0}, "copies must lie between 1 and 10000"),
         ({"alpha": (0.9, 0.2)}, "alpha must be two numbers"),
         ({"plain": 1.5}, "plain must lie between 0 and 1"),
         ({"seed": -1}, "seed must lie between"),

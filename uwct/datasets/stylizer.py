@@ -32,6 +32,7 @@ from uwct.pipeline.styles import Style, stack_styles
 from uwct.transforms.matching import TRANSFORMS
 
 TOLD = ("style", "weight", "strength", "seed")  # the columns of what was drawn
+MOST = 10_000  # copies, styles mixed and so on: all of a picture's are planned, and held, before the first is made
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,8 +110,8 @@ class Stylizer:
         """Raises ValueError for settings that cannot be."""
         low, high = self.alpha
         for name in ("copies", "mixed", "together", "workers"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+            if not 1 <= getattr(self, name) <= MOST:
+                raise ValueError(f"{name} must lie between 1 and {MOST}, not {getattr(self, name)}")
         if not 0 <= low <= high <= 1:
             raise ValueError(f"alpha must be two numbers from 0 to 1, the smaller first, not {low:g} {high:g}")
         for name in ("plain", "shrinkage"):
