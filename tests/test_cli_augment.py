@@ -211,7 +211,11 @@ def test_what_is_done_is_not_done_again_and_bad_pictures_are_passed_over(data, c
     ("words", "sentence"),
     [
         ("none out", "there is no folder none"),
+        ("in in", "in must lie outside in"),
         ("in in/out", "in/out must lie outside in"),
+        ("in styles", "styles must lie outside styles, which is searched whole"),
+        ("in styles/out", "styles/out must lie outside styles"),
+        ("in out --style-store styles/kept", "styles/kept must lie outside styles"),
         ("in out --per-image 0", "--per-image must lie between 1 and 10000, not 0"),
         ("in out --per-image 1000000000", "--per-image must lie between 1 and 10000, not 1000000000"),
         ("in out --together 1000000000", "--together must lie between 1 and 10000, not 1000000000"),
@@ -223,10 +227,11 @@ def test_what_is_done_is_not_done_again_and_bad_pictures_are_passed_over(data, c
     ],
 )
 def test_bad_input_is_one_sentence(data, capsys, words, sentence):
+    before = set(data.rglob("*"))
     with pytest.raises(SystemExit) as stop:
         augment.main(["--styles", "styles", "--model", "tiny.safetensors", *shlex.split(words)])
     assert stop.value.code == 2
     error = capsys.readouterr().err
     assert sentence in error
     assert len(error.splitlines()) == 1
-    assert not files("out")
+    assert set(data.rglob("*")) == before

@@ -173,10 +173,10 @@ def work_of(arguments: Arguments) -> tuple[Work, list[str]]:
     shards = data.shards()  # raises before anything is written
     if isinstance(data, Folder):
         data.check(shards, stylizer.names(""))
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    images.check_folder(arguments.output)
     how = said(arguments, style_files(arguments.styles))
     check_same(arguments.output, how)
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    images.check_folder(arguments.output)
     return Work(data, stylizer, how | {"versions": versions()}, sentence), shards
 
 
@@ -199,6 +199,8 @@ def stylizer_of(arguments: Arguments) -> Stylizer:
     names = ("seed", "mixed", "alpha", "plain", "preset", "levels", "transform", "shrinkage", "style_size")
     options = {name: getattr(arguments, name) for name in (*names, "refine_steps", "grid", "together")}
     store = arguments.style_store or output.with_name(f"{output.name}.styles")
+    for written in (arguments.output, store):
+        check_outside(written, arguments.styles)
     networks, options["copies"] = arguments.networks, arguments.per_image
     options["encode"] = reading_of(arguments).encode
     try:
@@ -217,8 +219,7 @@ def data_of(arguments: Arguments) -> Format:
         return Records(name, output, arguments.split, arguments.data_dir, reading.decode)
     if not source.is_dir():
         raise FileNotFoundError(f"there is no folder {source}; data sets of tensorflow-datasets are called tfds:NAME")
-    if source.resolve() == output.resolve() or source.resolve() in output.resolve().parents:
-        raise ValueError(f"{output} must lie outside {source}, which is searched whole")
+    check_outside(output, source)
     if (source / "dataset_info.json").exists():
         return Records(name, output, arguments.split, None, reading.decode)
     if any(source.glob("*.tar")):
@@ -226,6 +227,12 @@ def data_of(arguments: Arguments) -> Format:
     if any(source.glob("*.parquet")):
         return Parquet(source, output, reading.decode)
     return Folder(source, output, reading.load)
+
+
+def check_outside(written: Path, searched: Path) -> None:
+    """Raises ValueError for a folder to write to that would be searched for what to read."""
+    if written.resolve().is_relative_to(searched.resolve()):
+        raise ValueError(f"{written} must lie outside {searched}, which is searched whole")
 
 
 @dataclasses.dataclass(frozen=True)
