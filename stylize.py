@@ -3,7 +3,10 @@
 python stylize.py --content examples/photos/cat.jpg --style examples/styles/strokes.jpg --output cat.jpg
 """
 
-from uwct.cli.stylize import main
+from uwct.cli.starting import ending_at_once
 
 if __name__ == "__main__":
-    main()
+    with ending_at_once():
+        from uwct.cli.stylize import main
+
+        main()

@@ -3,6 +3,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import HEED_SIGINT
 
 from uwct.cli import main as uwct_main
 
@@ -64,3 +65,43 @@ def test_help_that_nobody_reads_to_its_end_ends_silently(words):
         process.stdout.close()
         assert process.stderr.read() == ""
     assert process.returncode == 1
+
+
+# Runs a program that SIGINT reaches when a package is first imported: there, or in a callback, of which no exception
+# comes out.
+INTERRUPTED = """
+import os, runpy, sys, weakref
+package, where, program, *words = sys.argv[1:]
+
+class Finder:
+    def find_spec(self, name, *_):
+        if name == package:
+            sys.meta_path.remove(self)
+            interrupt = lambda *_: os.kill(os.getpid(), signal.SIGINT)
+            if where == "callback":
+                something = Finder()
+                kept.append(weakref.ref(something, interrupt))
+            else:
+                interrupt()
+
+kept, sys.argv[1:] = [], words
+sys.meta_path.insert(0, Finder())
+(runpy.run_path if program.endswith(".py") else runpy.run_module)(program, run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("where", ["import", "callback"])
+@pytest.mark.parametrize(
+    ("package", "words"),
+    [
+        ("tyro", ["uwct", "grid"]),
+        ("tyro", ["stylize.py"]),
+        ("optax", ["train.py"]),
+        ("jax", ["stylize.py", "--content", "stylize.py", "--style", "stylize.py"]),
+    ],
+)
+def test_an_interrupt_while_a_command_starts_ends_it(package, words, where):
+    program = [sys.executable, "-c", HEED_SIGINT + INTERRUPTED, package, where, *words]
+    done = subprocess.run(program, capture_output=True, text=True, cwd=ROOT)
+    assert done.stderr == "interrupted\n"
+    assert done.returncode == 130

@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from safetensors import SafetensorError
 
+from uwct.cli.starting import raising
 from uwct.pictures import bounds
 
 # What the library raises about what it was given, and what a computer too small for it does.
@@ -94,7 +95,7 @@ def one_sentence() -> Iterator[None]:
 
 @contextmanager
 def _signals() -> Iterator[None]:
-    """Within it SIGTERM raises Terminated, once, in the main thread."""
+    """Within it SIGTERM raises Terminated, once, and SIGINT KeyboardInterrupt, in the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -105,6 +106,7 @@ def _signals() -> Iterator[None]:
 
     before = signal.signal(signal.SIGTERM, handle)
     try:
-        yield
+        with raising():
+            yield
     finally:
         signal.signal(signal.SIGTERM, before)

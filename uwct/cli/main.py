@@ -2,6 +2,8 @@
 
 import sys
 
+from uwct.cli.starting import ending_at_once
+
 USAGE = """usage: uwct COMMAND [OPTIONS]
 
 Style transfer from any picture to any photo, without training per style.
@@ -26,6 +28,12 @@ uwct COMMAND --help explains a command and gives examples."""
 
 def main() -> None:
     """Runs the command that the first argument names."""
+    with ending_at_once():
+        run_named()
+
+
+def run_named() -> None:
+    """The command, which is imported first: of all others nothing is."""
     command, *rest = sys.argv[1:] or ["--help"]
     if command == "stylize":
         from uwct.cli.stylize import main as run

@@ -1,0 +1,40 @@
+"""Ctrl-C while a command starts: it ends at once, since there is nothing yet to clean up.
+
+A KeyboardInterrupt would be a traceback from the midst of imports, or be lost: where it comes in a callback, of the
+garbage collector or of a module's lock, Python goes on.
+"""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+
+def end(*_: object) -> None:
+    """Ends the process as `errors.one_sentence` does."""
+    os.write(2, b"interrupted\n")
+    os._exit(128 + signal.SIGINT)
+
+
+def ending_at_once() -> AbstractContextManager[None]:
+    """Within it SIGINT ends the process, unless it is ignored; to be entered before what takes time is imported."""
+    return _handled(signal.default_int_handler, end)
+
+
+def raising() -> AbstractContextManager[None]:
+    """Within it, inside `ending_at_once`, SIGINT raises KeyboardInterrupt again: there is something to clean up."""
+    return _handled(end, signal.default_int_handler)
+
+
+@contextmanager
+def _handled(before: Callable[..., Any], now: Callable[..., Any]) -> Iterator[None]:
+    """Within it SIGINT is handled by `now` where `before` did."""
+    changes = signal.getsignal(signal.SIGINT) is before
+    if changes:
+        signal.signal(signal.SIGINT, now)
+    try:
+        yield
+    finally:
+        if changes:
+            signal.signal(signal.SIGINT, before)
