@@ -107,7 +107,7 @@ def test_bad_input(files, capsys):
     (files / "text").write_text("hello")
     assert "text is no weight file" in fails(capsys, convert, "text", "--output", "m.safetensors")
     assert "does not exist" in fails(capsys, convert, "enc.pth", "--output", "none/m.safetensors")
-    assert "is one of the files" in fails(capsys, convert, "enc.pth", "--output", "enc.pth")
+    assert "would overwrite enc.pth" in fails(capsys, convert, "enc.pth", "--output", "enc.pth")
     assert not (files / "m.safetensors").exists()
 
 

@@ -254,12 +254,14 @@ def test_what_a_photo_hides_changes_nothing_that_is_seen(folder):
         (["--size", "32"], "is too small to be judged"),
         (["--output", "none/sheet.png"], "the output folder none does not exist"),
         (["--output", "a.png"], "--output would overwrite a.png"),
+        (["--output", "folder.png"], "folder.png is a folder; name a file to write"),
         (["--size", "-5"], "--size must lie between 0 and 2^31, not -5"),
         (["--levels", "9"], "level must be one of"),
         (["--model", "vgg99"], "there is no model called vgg99"),
     ],
 )
 def test_bad_evaluation_input_gives_one_sentence_and_code_2(folder, capsys, words, message):
+    Path("folder.png").mkdir()
     options = {"--contents": ".", "--styles": ".", "--model": "tiny.safetensors", "--size": "128"}
     options |= dict([words])
     with pytest.raises(SystemExit) as end:

@@ -1,5 +1,7 @@
 """`uwct grid`: its cells are the pictures that `stylize` makes."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from conftest import cutouts, picture
@@ -66,10 +68,12 @@ def test_what_a_photo_hides_changes_nothing_that_is_seen(folder, more):
         (["--styles", "a.png", "--steps", "1"], "--steps must lie between 2 and 20"),
         (["--styles", "none.png"], "there is no picture none.png"),
         (["--styles", "a.png", "--output", "a.png"], "--output would overwrite a.png"),
+        (["--styles", "a.png", "--output", "folder.png"], "folder.png is a folder; name a file to write"),
         (["--styles", "a.png", "--size", "0"], "--size must be at least 1"),
     ],
 )
 def test_bad_input_is_one_sentence(folder, capsys, words, sentence):
+    Path("folder.png").mkdir()
     with pytest.raises(SystemExit) as stop:
         run(*words)
     assert stop.value.code == 2

@@ -1,6 +1,7 @@
 """`uwct style`: what it writes paints as the pictures do."""
 
 import shlex
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -58,6 +59,8 @@ def test_a_mask_chooses_the_part_of_the_picture(folder):
     [
         ("save none.png --output a.safetensors", "there is no picture none.png"),
         ("save a.png --output a.jpg", "a.jpg must end in .safetensors"),
+        ("save a.png --output folder.safetensors", "folder.safetensors is a folder; name a file to write"),
+        ("export-lut photo.jpg a.png --output folder.cube", "folder.cube is a folder; name a file to write"),
         ("save a.png --output no/a.safetensors", "the output folder no does not exist"),
         ("save a.png --output a.safetensors --style-mask black.png", "the mask black.png leaves nothing of the style"),
         ("mix tiny.safetensors --output m.safetensors", "tiny.safetensors is not a style file"),
@@ -70,6 +73,8 @@ def test_a_mask_chooses_the_part_of_the_picture(folder):
 )
 def test_bad_input_is_one_sentence(folder, capsys, words, sentence):
     Image.new("L", (9, 9)).save("black.png")
+    for name in ("folder.safetensors", "folder.cube"):
+        Path(name).mkdir()
     model = [] if words.startswith("info") else ["--model", "tiny.safetensors"]
     with pytest.raises(SystemExit) as stop:
         style.main([*shlex.split(words), *model])

@@ -173,17 +173,21 @@ def test_the_command(folder, capsys):
         ("--photo", "--photo cannot be exported"),
         ("--style none.png", "there is no picture none.png"),
         ("--style bad.png", "bad.png is not a picture"),
-        ("--output no/out.onnx", "the output folder no does not exist"),
-        ("--output a.png --style a.png", "--output would overwrite a.png"),
+        ("--output no/out.{0}", "the output folder no does not exist"),
+        ("--output ./in.{0} --style in.{0}", "--output would overwrite in."),
+        ("--output out.jpg", "out.jpg must end in ."),
+        ("--output folder.{0}", "is a folder; name a file to write"),
+        ("--style-size 256", "--style-size is that of --style"),
     ],
 )
 @pytest.mark.parametrize("form", ["onnx", "stablehlo"])
 def test_bad_input_is_one_sentence(folder, capsys, words, sentence, form):
     (folder / "bad.png").write_text("no picture")
+    (folder / f"folder.{form}").mkdir()
     before = set(folder.iterdir())
-    output = [] if "--output" in words else ["--output", "out.onnx"]
+    output = [] if "--output" in words else ["--output", f"out.{form}"]
     with pytest.raises(SystemExit) as stop:
-        main([*words.split(), *output, "--format", form, "--model", "tiny.safetensors"])
+        main([*words.format(form).split(), *output, "--format", form, "--model", "tiny.safetensors"])
     assert stop.value.code == 2
     error = capsys.readouterr().err
     assert sentence in error

@@ -11,10 +11,10 @@ import numpy as np
 import tyro
 
 from uwct.cli.errors import one_sentence
+from uwct.cli.plan import check_output
 from uwct.convert.collection import assemble, check_known, normalise_model, open_sources, provenance
 from uwct.convert.layouts import Trained
 from uwct.networks.model import Model, load, save
-from uwct.pictures import images
 from uwct.training import data
 from uwct.training.photographs import open_source
 
@@ -63,9 +63,7 @@ def convert(sources: tuple[Path, ...], output: Path, photographs: str | None, tr
     """Reads, joins, writes, and reads again what was written."""
     if not sources:
         raise ValueError("name the files to convert")
-    images.check_folder(output.parent)
-    if any(output.resolve() == source.resolve() for source in sources):
-        raise ValueError(f"--output {output} is one of the files to convert")
+    check_output(output, sources)
     opened = open_sources(sources, trained)
     if trained and not any(network.layout.preprocessing == trained for source in opened for network in source.networks):
         raise ValueError("--input is for a VGG that was trained to classify, and none of the files holds one")

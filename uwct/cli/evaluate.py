@@ -17,7 +17,7 @@ from uwct.cli.errors import FAULTS, fail_partly, one_sentence, sentence
 from uwct.cli.limits import MEGAPIXELS, MaxMegapixels, check_size, pixel_limit
 from uwct.cli.look import NUMBERS, Look
 from uwct.cli.networks import Networks
-from uwct.cli.plan import check_outputs
+from uwct.cli.plan import check_output
 from uwct.cli.refining import Refining
 from uwct.judge.curve import Curve
 from uwct.judge.evaluation import load_judge
@@ -150,8 +150,7 @@ def check(arguments: Arguments) -> None:
 
 def check_sheet(arguments: Arguments, inputs: Sequence[Path], pairs: Sequence[Pair], others: int) -> None:
     """Raises ValueError or OSError unless the contact sheet can be written."""
-    check_outputs([arguments.output], inputs)
-    images.check_folder(arguments.output.parent)
+    check_output(arguments.output, inputs)
     contents, styles = ({getattr(pair, kind) for pair in pairs} for kind in ("content", "style"))
     in_rows = arguments.pairs or others
     rows, columns = (len(pairs), 3 + others) if in_rows else (1 + len(contents), 1 + len(styles))

@@ -14,7 +14,7 @@ from uwct.cli.encoding import encode_file
 from uwct.cli.errors import one_sentence
 from uwct.cli.limits import MEGAPIXELS, MaxMegapixels, pixel_limit
 from uwct.cli.look import Look
-from uwct.cli.plan import check_outputs
+from uwct.cli.plan import check_output
 from uwct.export.look import check
 from uwct.files import hidden_prefix, write_bytes
 from uwct.networks.config import DEFAULT_MODEL
@@ -80,15 +80,16 @@ def export(arguments: Arguments) -> None:
         raise ValueError("--photo cannot be exported")
     if arguments.format != "stablehlo" and importlib.util.find_spec("onnx") is None:
         raise ImportError('this needs the package onnx: python -m pip install ".[export]"')
+    if arguments.format != "web":
+        check_program(arguments)
+    elif output.exists():
+        raise FileExistsError(f"{output} exists; name a folder that is not there yet")
     images.check_folder(output.parent)
-    check_outputs([output], [path for path in (arguments.style, arguments.content) if path])
     model = load(arguments.model)
     check(model, look)
     if arguments.format == "web":
         page(arguments, model, look)
         return
-    if arguments.content or arguments.runtime:
-        raise ValueError("--content and --runtime belong to --format web")
     style = encode_file(arguments.style, model, look.style_size) if arguments.style else None
     write_bytes(output, program(arguments.format, model, look, style))
     given = f"in the style of {arguments.style}" if arguments.style else "in any style"
@@ -96,13 +97,22 @@ def export(arguments: Arguments) -> None:
     print(f"{arguments.model} {given} -> {output}: {output.stat().st_size / 1e6:.1f} MB; alphas by level {strengths}")
 
 
+def check_program(arguments: Arguments) -> None:
+    """Raises ValueError or OSError for what does not belong to a program, or where it cannot be written."""
+    if arguments.content or arguments.runtime:
+        raise ValueError("--content and --runtime belong to --format web")
+    if arguments.look.style_size is not None and not arguments.style:
+        raise ValueError("--style-size is that of --style; without it the program takes styles as they are")
+    if arguments.output.suffix.lower() != f".{arguments.format}":
+        raise ValueError(f"{arguments.output} must end in .{arguments.format}")
+    check_output(arguments.output, [arguments.style] if arguments.style else [])
+
+
 def page(arguments: Arguments, model: Model, look: Preset) -> None:
     """Writes the page, whole or not at all."""
     from uwct.export.page import build, fetched_runtime
 
     output = arguments.output
-    if output.exists():
-        raise FileExistsError(f"{output} exists; name a folder that is not there yet")
     photos, styles = (listed(path) for path in (arguments.content, arguments.style))
     runtime = nullcontext(arguments.runtime) if arguments.runtime else fetched_runtime()
     with runtime as found, tempfile.TemporaryDirectory(dir=output.parent, prefix=hidden_prefix(output)) as temporary:

@@ -16,7 +16,7 @@ from uwct.cli.limits import MEGAPIXELS, MaxMegapixels, check_size, pixel_limit
 from uwct.cli.look import Look
 from uwct.cli.networks import Networks
 from uwct.cli.photo_painter import Painter
-from uwct.cli.plan import check_outputs
+from uwct.cli.plan import check_output
 from uwct.cli.refining import Refining
 from uwct.cli.sizes import sized
 from uwct.cli.watching import observer
@@ -88,8 +88,7 @@ def check(arguments: Arguments) -> None:
     arguments.refining.check()
     if not arguments.size:
         raise ValueError("--size must be at least 1")
-    check_outputs([arguments.output], [*arguments.contents, *arguments.styles])
-    images.check_folder(arguments.output.parent)
+    check_output(arguments.output, [*arguments.contents, *arguments.styles])
     rows = 1 + contents if arguments.of == "styles" else arguments.steps
     images.check_shape(arguments.output, sheet_shape(rows, max(1 + styles, arguments.steps), arguments.size))
 

@@ -9,11 +9,11 @@ import tyro
 from tqdm import tqdm
 
 from uwct.cli.errors import one_sentence
+from uwct.cli.plan import check_output
 from uwct.networks import lpips_jax
 from uwct.networks.config import vgg16
 from uwct.networks.normalisation import mean_activations, normalise, variances
 from uwct.networks.tensors import write_file
-from uwct.pictures.images import check_folder
 from uwct.training import data
 from uwct.training.photographs import open_source
 
@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None, prog: str = "uwct measure") -> None:
 def measure(arguments: Arguments) -> None:
     """Two passes over the photographs: the means, then the variances under them."""
     photographs = data.Reader(open_source(arguments.data), arguments.count)
-    check_folder(arguments.output.parent)
+    check_output(arguments.output)
 
     def batches() -> Iterator[np.ndarray]:
         crops = data.evaluation_batches(photographs, batch=8, crop=arguments.crop)

@@ -53,10 +53,18 @@ def beside(output: Path, word: str) -> Path:
     return output.with_suffix(f".{word}{output.suffix}")
 
 
+def check_output(output: Path, inputs: Iterable[Path] = ()) -> None:
+    """Raises ValueError or OSError for a file that cannot be written, or that is an input too."""
+    images.check_folder(output.parent)
+    check_outputs([output], inputs)
+
+
 def check_outputs(outputs: Sequence[Path], inputs: Iterable[Path], option: str = "--output") -> None:
-    """Raises ValueError for an output that is an input too, and for two outputs of one name."""
+    """Raises ValueError or OSError for an output that is a folder, or an input too, and for two of one name."""
     given = {path.resolve(): path for path in inputs}
     for output in outputs:
+        if output.is_dir():
+            raise IsADirectoryError(f"{output} is a folder; name a file to write")
         if output.resolve() in given and output != images.STANDARD:
             raise ValueError(f"{option} would overwrite {given[output.resolve()]}; give another name")
     (path, count), *_ = Counter(outputs).most_common(1)

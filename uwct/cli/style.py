@@ -16,13 +16,12 @@ from uwct.cli.errors import one_sentence, printable
 from uwct.cli.limits import MEGAPIXELS, MaxMegapixels, check_size, pixel_limit
 from uwct.cli.look import NUMBERS, Look
 from uwct.cli.networks import Networks
-from uwct.cli.plan import check_outputs
+from uwct.cli.plan import check_output
 from uwct.cli.sizes import sized
 from uwct.files import is_style, write_bytes
 from uwct.networks.config import DEFAULT_MODEL, LEVELS
 from uwct.networks.model import backbone, load
 from uwct.networks.tensors import read_file
-from uwct.pictures import images
 from uwct.pictures.spaces import in_space
 from uwct.pipeline.level import Settings
 from uwct.pipeline.look_tables import NODES, cube, look_table
@@ -135,18 +134,17 @@ def main(argv: list[str] | None = None, prog: str = "uwct style") -> None:
             print("\n".join(description(asked.file)))
 
 
-def check_output(output: Path, inputs: tuple[Path, ...]) -> None:
+def check_style_file(output: Path, inputs: tuple[Path, ...]) -> None:
     """Raises ValueError or OSError for an output that cannot be a style file."""
     if not is_style(output):
         raise ValueError(f"{output} must end in .safetensors")
-    images.check_folder(output.parent)
-    check_outputs([output], inputs)
+    check_output(output, inputs)
 
 
 def save_picture(asked: Save) -> None:
     """Writes the style of a picture."""
     check_size("--style-size", asked.style_size)
-    check_output(asked.output, (asked.picture, *((asked.style_mask,) if asked.style_mask else ())))
+    check_style_file(asked.output, (asked.picture, *((asked.style_mask,) if asked.style_mask else ())))
     model = load(asked.model, dtype=dtype_for("auto"))
     vgg = backbone("vgg16").replace(dtype=model.dtype)
     style = encode_file(asked.picture, model, asked.style_size, asked.style_mask, vgg=vgg)
@@ -163,7 +161,7 @@ def mix_files(asked: Mix) -> None:
         raise ValueError(f"{len(asked.files)} styles need as many --weights, not {len(weights)}")
     if min(weights, default=0) < 0 or not 0 < sum(weights) < np.inf:
         raise ValueError(f"--weights must not be negative, nor all 0, not {list(weights)}")
-    check_output(asked.output, asked.files)
+    check_style_file(asked.output, asked.files)
     model = load(asked.model)
     save_style(mix_styles([load_style(path, model) for path in asked.files], weights), asked.output, model)
     print(f"{' + '.join(map(str, asked.files))} -> {asked.output}: {size(asked.output)}")
@@ -173,8 +171,7 @@ def export_lut(asked: ExportLut) -> None:
     """Writes the table of a look."""
     if asked.output.suffix.lower() != ".cube":
         raise ValueError(f"{asked.output} must end in .cube")
-    images.check_folder(asked.output.parent)
-    check_outputs([asked.output], [asked.photo, asked.style])
+    check_output(asked.output, [asked.photo, asked.style])
     look = dataclasses.replace(asked.look, photo=True).resolve()
     model = asked.networks.load(look.levels)
     _, picture = sized(asked.photo, "--max-megapixels", SIDE, model.config)

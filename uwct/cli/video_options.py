@@ -81,6 +81,8 @@ class Arguments:
         check_size("--size", self.size)
         if not source.exists():
             raise FileNotFoundError(f"there is no video {source}")
+        if source.resolve() == output.resolve():
+            raise ValueError(f"OUT would overwrite {source}; give another name")
         if output == images.STANDARD:
             raise ValueError("OUT must be a file or a folder: no video is written to standard output")
         if source.is_dir() and (output.suffix.lower() in SUFFIXES or output.is_file()):
@@ -97,4 +99,4 @@ class Arguments:
         if not self.into_folder:
             check_suffix(output)
             images.check_folder(output.parent)
-        check_outputs([output], [source, *paths, *self.others], "OUT")
+            check_outputs([output], [source, *paths, *self.others], "OUT")
