@@ -143,9 +143,16 @@ def test_the_table_of_reconstruction_says_how_well_photographs_come_back(folder,
     Path("photographs").mkdir()
     for name, shape in (("x.png", (112, 72)), ("y.png", (96, 64))):
         Image.open("photo.jpg").resize(shape).save(Path("photographs", name))
+    Image.open("photo.jpg").resize((200, 60)).save("photographs/narrow.png")
     words = ["--model", "tiny.safetensors", "--dtype", "float32", "--size", "0"]
-    evaluate.main(["--reconstruction", "photographs", *words])
-    lines = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines()]
+    with pytest.raises(SystemExit) as end:
+        evaluate.main(["--reconstruction", "photographs", *words])
+    assert end.value.code == 1
+    captured = capsys.readouterr()
+    assert captured.err.endswith(
+        "error: photographs/narrow.png at 200x60 pixels is too small to be judged: 64 are needed a side\n"
+    )
+    lines = [line.split("|")[1:-1] for line in captured.out.splitlines()]
     assert [cell.strip() for cell in lines[0]] == ["levels", "PSNR (dB)", "LPIPS (VGG-16)", "LPIPS (AlexNet)"]
     assert [line[0].strip() for line in lines[2:]] == ["1", "2", "3", "4", "5", "4 3 2 1"]
     photos = [images.read(Path("photographs", name)).rgb for name in ("x.png", "y.png")]
@@ -207,14 +214,18 @@ def test_comparisons_that_cannot_be_made_are_one_sentence(compared, capsys, word
 def test_pictures_that_cannot_be_read_are_passed_over_and_named(compared, capsys):
     for name in ("contents/bad.png", "styles/bad.jpg"):
         Path(name).write_bytes(b"no picture")
+    for name in ("contents/narrow.png", "styles/narrow.png"):
+        Image.open("a.png").resize((200, 60)).save(name)
     words = [word for word in compared if word not in ("--pairs", "pairs.txt", "--beside", "theirs")]
     with pytest.raises(SystemExit) as end:
         evaluate.main(words)
     assert end.value.code == 1
     captured = capsys.readouterr()
-    assert [line.split(" is not")[0] for line in captured.err.splitlines() if line.startswith("error")] == [
-        "error: contents/bad.png",
-        "error: styles/bad.jpg",
+    assert [line for line in captured.err.splitlines() if line.startswith("error")] == [
+        "error: contents/bad.png is not a picture in a format that can be read",
+        "error: contents/narrow.png at 112x34 pixels is too small to be judged: 64 are needed a side",
+        "error: styles/bad.jpg is not a picture in a format that can be read",
+        "error: styles/narrow.png at 112x34 pixels is too small to be judged: 64 are needed a side",
     ]
     assert captured.out.count("\n| x |") == captured.out.count("\n| y |") == 2
 

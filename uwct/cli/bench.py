@@ -121,9 +121,15 @@ class Bench:
 def judged(path: Path, long_side: int, model: Model) -> Picture:
     """A picture at a long side in pixels (0: its own); raises ValueError when it is too small to be judged."""
     _, picture = sized(path, "--size", long_side, model.config)
-    if min(picture.rgb.shape[:2]) < SMALLEST:
-        raise ValueError(f"{path} at {picture.size} pixels is too small to be judged: {SMALLEST} are needed a side")
+    check_judged(path, (picture.rgb.shape[0], picture.rgb.shape[1]))
     return in_space(picture)
+
+
+def check_judged(path: Path, shape: tuple[int, int]) -> None:
+    """Raises ValueError for a picture that at this (height, width) is too small to be judged."""
+    if min(shape) < SMALLEST:
+        size = "{1}x{0}".format(*shape)
+        raise ValueError(f"{path} at {size} pixels is too small to be judged: {SMALLEST} are needed a side")
 
 
 def fitted_to(photo: Picture, path: Path) -> Picture:

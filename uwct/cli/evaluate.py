@@ -10,7 +10,7 @@ import numpy as np
 import tyro
 from tqdm import tqdm
 
-from uwct.cli.bench import JUDGES, MEASURES, Bench, Made, Result, judged
+from uwct.cli.bench import JUDGES, MEASURES, Bench, Result, check_judged, judged
 from uwct.cli.cache import start_quickly
 from uwct.cli.contact_sheets import sheet_of_all, sheet_of_pairs
 from uwct.cli.errors import FAULTS, fail_partly, one_sentence, sentence
@@ -19,6 +19,7 @@ from uwct.cli.look import NUMBERS, Look
 from uwct.cli.networks import Networks
 from uwct.cli.plan import check_output
 from uwct.cli.refining import Refining
+from uwct.cli.tables import distances, head, row, seconds
 from uwct.judge.curve import Curve
 from uwct.judge.evaluation import load_judge
 from uwct.judge.pairs import Pair, all_pairs, find_results, read_pairs, titles
@@ -93,14 +94,13 @@ def evaluate(arguments: Arguments) -> list[str]:
     """Prints tables, and writes the contact sheet; returns what failed."""
     check(arguments)
     if arguments.reconstruction:
-        print_fidelity(arguments, arguments.reconstruction)
-        return []
+        return print_fidelity(arguments, arguments.reconstruction)
     assert arguments.contents
     assert arguments.styles
     look = arguments.look.resolve()
     contents, styles = (images.pictures_in(folder) for folder in (arguments.contents, arguments.styles))
     pairs = read_pairs(arguments.pairs, contents, styles) if arguments.pairs else all_pairs(contents, styles)
-    unread = faults_of({path for pair in pairs for path in (pair.content, pair.style)})
+    unread = faults_of({path for pair in pairs for path in (pair.content, pair.style)}, arguments.size)
     pairs = [pair for pair in pairs if not unread.keys() & {pair.content, pair.style}]
     if not pairs:
         raise ValueError(f"nothing could be measured: {min(unread.values())}")
@@ -117,12 +117,13 @@ def evaluate(arguments: Arguments) -> list[str]:
     return [*unread.values(), *print_pairs(arguments, bench, pairs, look, others)]
 
 
-def faults_of(paths: Iterable[Path]) -> dict[Path, str]:
-    """A sentence about each picture that cannot be read."""
+def faults_of(paths: Iterable[Path], size: int) -> dict[Path, str]:
+    """A sentence about each picture that cannot be read, or not be judged at a long side in pixels."""
     faults = {}
     for path in sorted(paths):
         try:
-            images.read(path)
+            height, width, _ = images.read(path).rgb.shape
+            check_judged(path, images.fitted((height, width), size))
         except FAULTS as fault:
             faults[path] = sentence(fault)
     return faults
@@ -219,36 +220,25 @@ def print_curve(
     return failures
 
 
-def print_fidelity(arguments: Arguments, folder: Path) -> None:
-    """Prints how well the networks give the photographs of a folder back: a row for levels, means over pictures."""
+def print_fidelity(arguments: Arguments, folder: Path) -> list[str]:
+    """Prints how well the networks give the photographs of a folder back: a row for levels, means over pictures.
+
+    Returns what failed.
+    """
     model, judges = arguments.networks.load(), [load_judge(name) for name in JUDGES]
     chains = runs(model)
     if not chains:
         raise ValueError(f"the model {arguments.networks.model} has no decoders")
     total = np.zeros((len(chains), 1 + len(judges)))
     paths = images.pictures_in(folder)
+    unread = faults_of(paths, arguments.size)
+    paths = [path for path in paths if path not in unread]
+    if not paths:
+        raise ValueError(f"nothing could be measured: {min(unread.values())}")
     for path in tqdm(paths, unit="picture", leave=False):
         picture = jnp.asarray(judged(path, arguments.size, model).rgb)
         total += np.stack([fidelity(model, judges, picture, levels) for levels in chains])
     print(head("levels", "PSNR (dB)", *(f"LPIPS ({judge})" for judge in JUDGES.values())))
     for levels, (psnr, *numbers) in zip(chains, total / len(paths), strict=True):
         print(row(" ".join(map(str, levels)), f"{psnr:.2f}", *distances(numbers)))
-
-
-def head(*columns: str) -> str:
-    """The first two lines of a Markdown table."""
-    return f"{row(*columns)}\n" + "| --- " * len(columns) + "|"
-
-
-def row(*cells: str) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def distances(numbers: Iterable[float]) -> list[str]:
-    return [f"{number:.3f}" for number in numbers]
-
-
-def seconds(made: Sequence[Made]) -> str:
-    """The mean of the seconds that pictures took; others' have none."""
-    known = [each.seconds for each in made if each.seconds is not None]
-    return f"{np.mean(known):.1f}" if known else "-"
+    return list(unread.values())
