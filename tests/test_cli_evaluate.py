@@ -1,3 +1,4 @@
+import io
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -77,6 +78,14 @@ def test_pairs_are_measured_and_shown_beside_what_others_made(compared, capsys):
     np.testing.assert_allclose(numbers, expected, atol=1e-3)
     assert [line.split("|")[3:8] for line in means] == [line.split("|")[3:8] for line in (ours, theirs)]
     assert Image.open("sheet.png").size[0] == 4 * (256 + 8) + 8
+
+
+def test_standard_output_has_the_sheet_alone(compared, capfdbinary):
+    evaluate.main([*compared, "--output", "-"])
+    found = capfdbinary.readouterr()
+    assert Image.open(io.BytesIO(found.out)).size[0] == 4 * (256 + 8) + 8
+    assert found.out.endswith(b"IEND\xaeB`\x82")
+    assert found.err.count(b"\n| x | b |") == 2
 
 
 def test_several_others_are_each_a_row_and_a_column_called_by_their_folders(compared, capsys):

@@ -1,5 +1,6 @@
 """`uwct grid`: its cells are the pictures that `stylize` makes."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,14 @@ def test_what_a_photo_hides_changes_nothing_that_is_seen(folder, more):
         found.append(cell("grid.png", 0, 1))
     assert np.abs(found[0] - found[1])[:, :16].max() <= 1
     assert np.abs(found[0] - found[1])[:, 24:].max() > 20
+
+
+def test_standard_output_has_the_picture_alone(folder, capfdbinary):
+    run("--styles", "a.png", "--output", "-")
+    found = capfdbinary.readouterr()
+    assert Image.open(io.BytesIO(found.out)).size == (90, 93)
+    assert found.out.endswith(b"IEND\xaeB`\x82")
+    assert b"2 pictures -> - (90x93)" in found.err
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from uwct.cli.errors import FAULTS, fail_partly, one_sentence, sentence
 from uwct.cli.limits import MEGAPIXELS, MaxMegapixels, check_size, pixel_limit
 from uwct.cli.look import NUMBERS, Look
 from uwct.cli.networks import Networks
-from uwct.cli.plan import check_output
+from uwct.cli.plan import check_output, text_stream
 from uwct.cli.refining import Refining
 from uwct.cli.tables import distances, head, row, seconds
 from uwct.judge.curve import Curve
@@ -170,20 +170,20 @@ def print_pairs(
     arguments: Arguments, bench: Bench, pairs: Sequence[Pair], look: Preset, others: Mapping[str, Mapping[Pair, Path]]
 ) -> list[str]:
     """Prints a row a picture, and the means, and writes the contact sheet; returns what failed."""
-    names = (OURS, *others)
+    names, to = (OURS, *others), text_stream(arguments.output)
     results: list[Result] = []
     for result in bench.run(pairs, {OURS: look}, others):
         if not results:  # the photos could be read
-            print(head("content", "style", *(["by"] if others else []), *MEASURES, "seconds"))
+            print(head("content", "style", *(["by"] if others else []), *MEASURES, "seconds"), file=to)
         for name, made in result.made.items():
             shown = [result.pair.content.stem, result.pair.style.stem, *([name] if others else [])]
-            print(row(*shown, *distances(made.distances), seconds([made])), flush=True)
+            print(row(*shown, *distances(made.distances), seconds([made])), file=to, flush=True)
         results.append(result)
     whole = [result for result in results if not result.faults]  # means are of the same pairs for all
     for name in names if whole else ():
         of_name = [result.made[name] for result in whole]
         means = np.mean([made.distances for made in of_name], axis=0)
-        print(row("**mean**", "", *([name] if others else []), *distances(means), seconds(of_name)))
+        print(row("**mean**", "", *([name] if others else []), *distances(means), seconds(of_name)), file=to)
     if arguments.pairs or others:
         by_pair = {result.pair: result for result in results}
         sheet = sheet_of_pairs([by_pair[pair] for pair in pairs], names, arguments.cell)

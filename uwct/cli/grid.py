@@ -16,7 +16,7 @@ from uwct.cli.limits import MEGAPIXELS, MaxMegapixels, check_size, pixel_limit
 from uwct.cli.look import Look
 from uwct.cli.networks import Networks
 from uwct.cli.photo_painter import Painter
-from uwct.cli.plan import check_output
+from uwct.cli.plan import check_output, text_stream
 from uwct.cli.refining import Refining
 from uwct.cli.sizes import sized
 from uwct.cli.watching import observer
@@ -59,7 +59,7 @@ class Arguments:
     size: int = 256
     """Long side of every result in pixels."""
     output: Annotated[Path, tyro.conf.arg(metavar="PATH")] = Path("grid.png")
-    """The picture to write: a .png, .jpg, .webp or .tif file."""
+    """The picture to write: a .png, .jpg, .webp or .tif file; - writes PNG to standard output."""
     max_megapixels: MaxMegapixels = MEGAPIXELS
     """Pictures of more million pixels are refused before they are decoded: a small file can claim any size."""
 
@@ -129,4 +129,5 @@ def draw(arguments: Arguments) -> None:
             labels = [f"{share:.2g}" for share in np.linspace(0, 1, arguments.steps)]
     sheet = contact_sheet(rows, names, labels, arguments.size)
     images.write(arguments.output, sheet)
-    print(f"{sum(map(len, rows))} pictures -> {arguments.output} ({sheet.size})")
+    made = f"{sum(map(len, rows))} pictures -> {arguments.output} ({sheet.size})"
+    print(made, file=text_stream(arguments.output))

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from uwct.cli.errors import FAULTS, sentence
 from uwct.cli.manifest import Manifest
-from uwct.cli.plan import Job
+from uwct.cli.plan import Job, text_stream
 
 Encoded = TypeVar("Encoded")
 
@@ -37,8 +37,7 @@ def run(
 ) -> list[str]:
     """Does every job, the styles of each group encoded once; returns what was wrong with those that failed.
 
-    One job alone raises what is wrong with it. `tell` makes a line of what was done, which is printed, on stderr if the
-    picture itself is on standard output.
+    One job alone raises what is wrong with it. `tell` makes a line of what was done, which is printed.
     """
     alone, failures = len(jobs) == 1, []
     if manifest and resume:
@@ -68,7 +67,7 @@ def run(
                     failures.append(f"{job.output}: {sentence(fault)}")
                 else:
                     line = tell(job, report, time.perf_counter() - start)
-                    tqdm.write(line, file=sys.stderr if str(job.output) == "-" else sys.stdout)
+                    tqdm.write(line, file=text_stream(job.output))
                 bar.update()
     return failures
 

@@ -1,9 +1,11 @@
 """Which pictures a command shall make of the files and folders that it was given, checked before any work."""
 
 import dataclasses
+import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TextIO
 
 from uwct.pictures import images
 
@@ -51,6 +53,11 @@ def plan(
 def beside(output: Path, word: str) -> Path:
     """The name of a further picture: out.png becomes out.word.png."""
     return output.with_suffix(f".{word}{output.suffix}")
+
+
+def text_stream(output: Path) -> TextIO:
+    """Where a command says what it did: on stderr if the picture itself is on standard output."""
+    return sys.stderr if output == images.STANDARD else sys.stdout
 
 
 def check_output(output: Path, inputs: Iterable[Path] = ()) -> None:
