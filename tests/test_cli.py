@@ -1,3 +1,4 @@
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -65,6 +66,21 @@ def test_help_that_nobody_reads_to_its_end_ends_silently(words):
         process.stdout.close()
         assert process.stderr.read() == ""
     assert process.returncode == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["stylize --content '' --style a.png", "grid --contents a.png --styles a.png ''", "style info ''", "video '' out",
+     "train --data folder:. --output ''"],
+)  # fmt: skip
+def test_an_empty_path_is_not_the_current_folder(folder, capsys, monkeypatch, words):
+    monkeypatch.setattr(sys, "argv", ["uwct", *shlex.split(words)])
+    before = set(folder.iterdir())
+    with pytest.raises(SystemExit) as end:
+        uwct_main.main()
+    assert end.value.code == 2
+    assert capsys.readouterr().err == "error: a path is empty: name a file or a folder, or leave the option out\n"
+    assert set(folder.iterdir()) == before
 
 
 # Runs a program that SIGINT reaches when a package is first imported: there, or in a callback, of which no exception

@@ -20,6 +20,7 @@ from uwct.cli.limits import MEGAPIXELS, MaxMegapixels, check_size, pixel_limit
 from uwct.cli.look import Name
 from uwct.cli.manifest import versions
 from uwct.cli.networks import Networks
+from uwct.cli.parsing import parsed
 from uwct.cli.sizes import check_memory, sized
 from uwct.datasets.cores import share
 from uwct.datasets.folders import Folder
@@ -122,7 +123,7 @@ class Arguments:
 
 def main(argv: list[str] | None = None, prog: str = "uwct augment") -> None:
     """Augments, as the help says."""
-    arguments = tyro.cli(Arguments, args=argv, prog=prog, description=HELP)
+    arguments: Arguments = parsed(Arguments, argv, prog, HELP)
     keep_programs()  # and not start_quickly: the same bytes as those of a Stylizer elsewhere
     with one_sentence(), pixel_limit(arguments.max_megapixels):
         part, parts = check(arguments)

@@ -11,6 +11,7 @@ import numpy as np
 import tyro
 
 from uwct.cli.errors import one_sentence
+from uwct.cli.parsing import parsed
 from uwct.cli.plan import check_output
 from uwct.convert.collection import assemble, check_known, normalise_model, open_sources, provenance
 from uwct.convert.layouts import Trained
@@ -54,7 +55,7 @@ class Arguments:
 
 def main(argv: list[str] | None = None, prog: str = "uwct convert") -> None:
     """Converts, as the help says."""
-    arguments = tyro.cli(Arguments, args=argv, prog=prog, description=HELP)
+    arguments: Arguments = parsed(Arguments, argv, prog, HELP)
     with one_sentence():
         convert(arguments.sources, arguments.output, arguments.normalise, arguments.input)
 

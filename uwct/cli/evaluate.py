@@ -17,6 +17,7 @@ from uwct.cli.errors import FAULTS, fail_partly, one_sentence, sentence
 from uwct.cli.limits import MEGAPIXELS, MaxMegapixels, check_size, pixel_limit
 from uwct.cli.look import NUMBERS, Look
 from uwct.cli.networks import Networks
+from uwct.cli.parsing import parsed
 from uwct.cli.plan import check_output, text_stream
 from uwct.cli.refining import Refining
 from uwct.cli.tables import distances, head, row, seconds
@@ -83,7 +84,7 @@ class Arguments:
 
 def main(argv: list[str] | None = None, prog: str = "uwct evaluate") -> None:
     """Evaluates, as the help says."""
-    arguments = tyro.cli(Arguments, args=argv, prog=prog, description=HELP)
+    arguments: Arguments = parsed(Arguments, argv, prog, HELP)
     start_quickly()
     with one_sentence(), pixel_limit(arguments.max_megapixels):
         failures = evaluate(arguments)

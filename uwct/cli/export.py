@@ -14,6 +14,7 @@ from uwct.cli.encoding import encode_file
 from uwct.cli.errors import one_sentence
 from uwct.cli.limits import MEGAPIXELS, MaxMegapixels, pixel_limit
 from uwct.cli.look import Look
+from uwct.cli.parsing import parsed
 from uwct.cli.plan import check_output
 from uwct.export.look import check
 from uwct.files import hidden_prefix, write_bytes
@@ -67,7 +68,7 @@ class Arguments:
 
 def main(argv: list[str] | None = None, prog: str = "uwct export") -> None:
     """Exports, as the help says."""
-    arguments = tyro.cli(Arguments, args=argv, prog=prog, description=HELP)
+    arguments: Arguments = parsed(Arguments, argv, prog, HELP)
     start_quickly()
     with one_sentence(), pixel_limit(arguments.max_megapixels):
         export(arguments)

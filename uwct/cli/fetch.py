@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from uwct.cli.convert import sample, write
 from uwct.cli.errors import one_sentence
+from uwct.cli.parsing import parsed
 from uwct.convert import fetch
 from uwct.convert.collection import Source, assemble, check_known, normalise_model, open_sources, provenance
 from uwct.networks import published
@@ -55,7 +56,7 @@ class Arguments:
 
 def main(argv: list[str] | None = None, prog: str = "uwct fetch") -> None:
     """Fetches, as the help says."""
-    arguments = tyro.cli(Arguments, args=argv, prog=prog, description=HELP)
+    arguments: Arguments = parsed(Arguments, argv, prog, HELP)
     with one_sentence():
         check(arguments)
         fetch_model(arguments)

@@ -15,6 +15,7 @@ from uwct.cli.errors import one_sentence
 from uwct.cli.limits import MEGAPIXELS, MaxMegapixels, check_size, pixel_limit
 from uwct.cli.look import Look
 from uwct.cli.networks import Networks
+from uwct.cli.parsing import parsed
 from uwct.cli.photo_painter import Painter
 from uwct.cli.plan import check_output, text_stream
 from uwct.cli.refining import Refining
@@ -66,7 +67,7 @@ class Arguments:
 
 def main(argv: list[str] | None = None, prog: str = "uwct grid") -> None:
     """Draws the grid, as the help says."""
-    arguments = tyro.cli(Arguments, args=argv, prog=prog, description=HELP)
+    arguments: Arguments = parsed(Arguments, argv, prog, HELP)
     start_quickly()
     with one_sentence(), pixel_limit(arguments.max_megapixels):
         check(arguments)

@@ -9,6 +9,7 @@ import jax
 import tyro
 
 from uwct.cli.errors import one_sentence, printable
+from uwct.cli.parsing import parsed
 from uwct.convert.collection import assemble, is_foreign, open_sources, provenance
 from uwct.networks import model as models
 from uwct.networks.config import LEVELS
@@ -37,7 +38,7 @@ class Arguments:
 
 def main(argv: list[str] | None = None, prog: str = "uwct inspect") -> None:
     """Inspects, as the help says."""
-    arguments = tyro.cli(Arguments, args=argv, prog=prog, description=HELP)
+    arguments: Arguments = parsed(Arguments, argv, prog, HELP)
     with one_sentence():
         print("\n".join(map(printable, description(arguments.model))))
 

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import tyro
 from tqdm import tqdm
 
 from uwct.cli.errors import one_sentence
+from uwct.cli.parsing import parsed
 from uwct.cli.plan import check_output
 from uwct.networks import lpips_jax
 from uwct.networks.config import vgg16
@@ -42,7 +42,7 @@ class Arguments:
 
 def main(argv: list[str] | None = None, prog: str = "uwct measure") -> None:
     """Measures, as the help says."""
-    arguments = tyro.cli(Arguments, args=argv, prog=prog, description=HELP)
+    arguments: Arguments = parsed(Arguments, argv, prog, HELP)
     with one_sentence():
         measure(arguments)
 

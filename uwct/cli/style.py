@@ -16,6 +16,7 @@ from uwct.cli.errors import one_sentence, printable
 from uwct.cli.limits import MEGAPIXELS, MaxMegapixels, check_size, pixel_limit
 from uwct.cli.look import NUMBERS, Look
 from uwct.cli.networks import Networks
+from uwct.cli.parsing import parsed
 from uwct.cli.plan import check_output
 from uwct.cli.sizes import sized
 from uwct.files import is_style, write_bytes
@@ -118,7 +119,7 @@ def main(argv: list[str] | None = None, prog: str = "uwct style") -> None:
         | Annotated[Info, tyro.conf.subcommand("info")]
         | Annotated[ExportLut, tyro.conf.subcommand("export-lut")]
     )
-    asked: Save | Mix | Info | ExportLut = tyro.cli(commands, args=argv, prog=prog, description=HELP)
+    asked: Save | Mix | Info | ExportLut = parsed(commands, argv, prog, HELP)
     with one_sentence():
         if isinstance(asked, Save):
             start_quickly()

@@ -2,11 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-import tyro
-
 from uwct.cli.errors import fail_partly, one_sentence
 from uwct.cli.limits import pixel_limit
 from uwct.cli.options import Arguments
+from uwct.cli.parsing import parsed
 from uwct.cli.refining import shown_after
 
 if TYPE_CHECKING:
@@ -28,8 +27,7 @@ Examples:
 
 def main(argv: list[str] | None = None, prog: str = "stylize.py") -> None:
     """Stylizes, as the help says."""
-    with one_sentence():
-        arguments = tyro.cli(Arguments, args=argv, prog=prog, description=HELP)
+    arguments: Arguments = parsed(Arguments, argv, prog, HELP)
     with one_sentence(), pixel_limit(arguments.max_megapixels):
         jobs = planned(arguments)
     from uwct.cli.cache import start_quickly  # with JAX, for which help and refusals do not wait

@@ -19,6 +19,7 @@ from uwct.cli.limits import LARGEST, MEGAPIXELS, MaxMegapixels, check_size, pixe
 from uwct.cli.look import Look
 from uwct.cli.manifest import Manifest, how
 from uwct.cli.networks import Networks
+from uwct.cli.parsing import parsed
 from uwct.cli.plan import Job, beside, plan
 from uwct.cli.refining import Refining
 from uwct.cli.sizes import check_memory
@@ -128,7 +129,7 @@ class Arguments:
 
 def main(argv: list[str] | None = None, prog: str = "uwct texture") -> None:
     """Makes textures, as the help says."""
-    arguments = tyro.cli(Arguments, args=argv, prog=prog, description=HELP)
+    arguments: Arguments = parsed(Arguments, argv, prog, HELP)
     start_quickly()
     with one_sentence(), pixel_limit(arguments.max_megapixels):
         arguments.check()

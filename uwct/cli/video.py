@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tyro
 from tqdm import tqdm
 
 from uwct.cli.cache import start_quickly
 from uwct.cli.errors import FAULTS, fail_partly, one_sentence, sentence
 from uwct.cli.frame_folder import FrameFolder, Numbered
 from uwct.cli.frame_painter import Painter, State
+from uwct.cli.parsing import parsed
 from uwct.cli.plan import Job, check_outputs
 from uwct.cli.sizes import read
 from uwct.cli.video_options import Arguments
@@ -47,7 +47,7 @@ Examples:
 
 def main(argv: list[str] | None = None, prog: str = "uwct video") -> None:
     """Stylizes a video, as the help says."""
-    arguments = tyro.cli(Arguments, args=argv, prog=prog, description=HELP)
+    arguments: Arguments = parsed(Arguments, argv, prog, HELP)
     start_quickly()
     with one_sentence():
         arguments.check()

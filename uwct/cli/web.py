@@ -20,6 +20,7 @@ from uwct.cli.errors import one_sentence
 from uwct.cli.limits import MEGAPIXELS, check_size, pixel_limit
 from uwct.cli.networks import Networks
 from uwct.cli.painter import Painter
+from uwct.cli.parsing import parsed
 from uwct.pictures import images
 
 HELP = """Serve a page to paint photos on: photos from files or the camera, styles from a gallery, sliders, a brush for
@@ -90,7 +91,7 @@ class Arguments:
 
 def main(argv: list[str] | None = None, prog: str = "uwct web") -> None:
     """Serves the page until it is interrupted, as the help says."""
-    arguments = tyro.cli(Arguments, args=argv, prog=prog, description=HELP)
+    arguments: Arguments = parsed(Arguments, argv, prog, HELP)
     start_quickly()
     with one_sentence():
         check(arguments)

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from uwct.cli.parsing import parsed
 from uwct.judge.evaluation import SMALLEST
 from uwct.networks.config import LEVELS, check_level
 from uwct.training.config import RECIPES, TrainConfig
@@ -138,4 +139,5 @@ def parse(words: list[str], prog: str) -> Arguments:
 
     chosen, _ = tyro.cli(Recipe, args=words, prog=prog, return_unknown_args=True, add_help=False)
     default = Arguments(config=RECIPES[chosen.recipe], recipe=chosen.recipe)
-    return tyro.cli(Arguments, args=words, prog=prog, description=HELP, default=default)
+    arguments: Arguments = parsed(Arguments, words, prog, HELP, default=default)
+    return arguments
