@@ -59,7 +59,7 @@ def test_pictures_and_windows_keep_within_it(group, folder, monkeypatch):
 def test_windows_of_what_must_be_decoded_whole_keep_within_it_too(group, stranger, capsys):
     Image.open("photo.jpg").save("photo.bmp")
     write(group, 2**30, 2**30 - 5000)
-    words = ["--style", "style.safetensors", "--tile", "32", "--model", "tiny.safetensors", "--output", "out.png"]
+    words = ["--style", "style.safetensors", "--tile", "160", "--model", "tiny.safetensors", "--output", "out.png"]
     with pytest.raises(SystemExit) as stop:
         stylize.main(["--content", "photo.bmp", *words])
     assert stop.value.code == 2

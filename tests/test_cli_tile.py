@@ -1,5 +1,6 @@
 """--tile on the command line: the same picture, done in windows."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -79,18 +80,28 @@ def test_auto_takes_windows_when_memory_is_short(big, capsys, monkeypatch):
     assert "needs about" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("tile", ["0", "-3", "half", "1e3"])
-def test_bad_tiles_are_refused(big, capsys, tile):
+@pytest.mark.parametrize("tile", ["0", "-3", "half", "1e3", "136"])
+def test_bad_tiles_are_refused_at_once(big, capsys, tile):
+    for name in ("photos", "out"):
+        Path(name).mkdir()
+    Path("big.png").rename("photos/big.png")
+    shutil.copy("a.png", "photos/small.png")
+    words = ["--content", "photos", "--style", "b.png", "--output", "out", "--levels", "5", "4"]
     with pytest.raises(SystemExit) as stop:
-        stylize.main([*WORDS, "--tile", tile])
+        stylize.main([*WORDS, *words, "--tile", tile])
     assert stop.value.code == 2
-    assert "--tile must be" in capsys.readouterr().err or tile == "-3"
+    sentence = f'--tile must be "auto", "off" or a number of pixels, at these levels from 272 on, not {tile!r}'
+    assert sentence in capsys.readouterr().err or tile == "-3"
+    assert not list(Path("out").iterdir())
 
 
-def test_a_window_smaller_than_its_halo_and_a_full_disk_are_one_sentence(big, capsys, monkeypatch):
-    with pytest.raises(SystemExit):
-        stylize.main([*WORDS, "--tile", "16", "--levels", "4"])
-    assert "a window of 16 pixels is too small at level 4" in capsys.readouterr().err
+def test_the_smallest_tile_is_enough(big):
+    stylize.main([*WORDS, "--levels", "4", "2", "--tile", "136", "--output", "tiled.png"])
+    stylize.main([*WORDS, "--levels", "4", "2", "--tile", "off", "--output", "whole.png"])
+    assert np.abs(pixels("whole.png") - pixels("tiled.png")).max() <= 1
+
+
+def test_a_full_disk_is_one_sentence(big, capsys, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 1000}))
     with pytest.raises(SystemExit):
         stylize.main([*WORDS, "--tile", "64"])

@@ -44,7 +44,7 @@ def paint_all(arguments: Arguments, jobs: Sequence[Job]) -> list[str]:
     """Paints the pictures, and returns what was wrong with those that failed; one alone raises it."""
     look = arguments.look.resolve()
     model = arguments.networks.load(look.levels)
-    check_tile(arguments.tile, model.config)
+    check_tile(arguments.tile, model, () if arguments.look.photo else look.levels)
     vgg = observer(arguments.refining, model.dtype)
     manifest = Manifest(jobs[0].output.parent, how(arguments, arguments.others)) if arguments.takes_folders else None
     doing = partial(run, jobs, tell=partial(tell, arguments, look), manifest=manifest, resume=arguments.resume)

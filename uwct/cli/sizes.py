@@ -1,6 +1,7 @@
 """Pictures at the size that was asked for, as far as it fits in memory."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -9,8 +10,10 @@ from uwct.cli.cache import make_room
 from uwct.cli.limits import LARGEST
 from uwct.cli.memory import available
 from uwct.networks.config import ModelConfig, stride
+from uwct.networks.model import Model
 from uwct.pictures import images
 from uwct.pictures.animations import is_animation
+from uwct.pipeline import windows
 
 # What decoding needs at most, a pixel: Pillow's picture, turned upright, and two copies in float32.
 DECODING = 48
@@ -83,10 +86,14 @@ def tell_frames(path: Path, frames: int) -> None:
         print(f"{path} has {frames} frames, of which the first is taken{others}", file=sys.stderr)
 
 
-def check_tile(tile: str, config: ModelConfig) -> None:
-    """Raises ValueError unless --tile is "auto", "off" or a number of pixels that windows can have."""
-    if tile not in ("auto", "off") and not (tile.isdecimal() and stride(len(config.blocks)) <= int(tile) <= LARGEST):
-        raise ValueError(f'--tile must be "auto", "off" or a number of pixels, not {tile!r}')
+def check_tile(tile: str, model: Model, levels: Sequence[int]) -> None:
+    """Raises ValueError unless --tile is "auto", "off" or a number of pixels that windows can have at these levels."""
+    sides = [2 * windows.halos(model, level)[1] + stride(level) for level in levels]
+    least = max([stride(len(model.config.blocks)), *sides])
+    if tile not in ("auto", "off") and not (tile.isdecimal() and least <= int(tile) <= LARGEST):
+        raise ValueError(
+            f'--tile must be "auto", "off" or a number of pixels, at these levels from {least} on, not {tile!r}'
+        )
 
 
 def window_for(
