@@ -74,6 +74,8 @@ def test_standard_output_has_the_picture_alone(folder, capfdbinary):
     [
         (["--styles", "a.png", "--of", "mixtures"], "one photo and two or four styles, not 1 and 1"),
         (["--styles", "a.png", "b.png", "--of", "strengths"], "one photo and one style, not 1 and 2"),
+        (["--styles", "a.png", "--of", "strengths", "--alpha", "1"], "--of strengths shows every strength"),
+        (["--styles", "a.png", "--transform", "whiten", "--refine"], "--refine goes towards a style"),
         (["--styles", "a.png", "--steps", "1"], "--steps must lie between 2 and 20"),
         (["--styles", "none.png"], "there is no picture none.png"),
         (["--styles", "a.png", "--output", "a.png"], "--output would overwrite a.png"),

@@ -120,6 +120,7 @@ def test_textures_between_styles_and_on_the_way_from_one_to_another(folder, caps
         (("--seed", "-1"), "--seed must lie between 0 and 2^32, not -1"),
         (("--style", "b.png", "--gradient", "--seamless"), "--gradient and --seamless do not go together"),
         (("--json", "--output", "-"), "--json would be mixed with the picture"),
+        (("--transform", "whiten", "--refine"), "--refine goes towards a style, and --transform whiten has none"),
         (("--resume",), "--resume needs a folder as --style"),
         (("--style", "b.png", "--style-weights", "1", "1", "1"), "2 styles need as many --style-weights, or 8 for 4"),
     ],

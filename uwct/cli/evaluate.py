@@ -133,7 +133,7 @@ def faults_of(paths: Iterable[Path], size: int) -> dict[Path, str]:
 def check(arguments: Arguments) -> None:
     """Raises ValueError for options that do not go together, and numbers out of range."""
     check_size("--size", arguments.size)
-    arguments.refining.check()
+    arguments.refining.check(arguments.look.resolve().transform)
     for factor in arguments.curve:
         if not 0 <= factor < np.inf:
             raise ValueError(f"--curve must hold numbers of 0 or more, not {factor:g}")
@@ -141,8 +141,8 @@ def check(arguments: Arguments) -> None:
         raise ValueError(f"--cell must lie between 32 and 4096, not {arguments.cell}")
     if arguments.reconstruction:
         given = [name for name in ("contents", "styles", "pairs", "beside", "curve") if getattr(arguments, name)]
-        given += [field.name for field in dataclasses.fields(Look)
-                  if getattr(arguments.look, field.name) != field.default]  # fmt: skip
+        given += [field.name for group in (arguments.look, arguments.refining) for field in dataclasses.fields(group)
+                  if getattr(group, field.name) != field.default]  # fmt: skip
         if given:
             option = given[0].replace("_", "-")
             raise ValueError(f"--reconstruction looks at networks without styles, so does not go with --{option}")

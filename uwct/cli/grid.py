@@ -81,12 +81,14 @@ def check(arguments: Arguments) -> None:
         raise ValueError("--contents and --styles need at least one picture each")
     if arguments.of == "strengths" and (contents, styles) != (1, 1):
         raise ValueError(f"--of strengths takes one photo and one style, not {contents} and {styles}")
+    if arguments.of == "strengths" and arguments.look.alpha is not None:
+        raise ValueError("--of strengths shows every strength from 0 to 1, so does not go with --alpha")
     if arguments.of == "mixtures" and (contents != 1 or styles not in (2, 4)):
         raise ValueError(f"--of mixtures takes one photo and two or four styles, not {contents} and {styles}")
     if not 2 <= arguments.steps <= 20:
         raise ValueError(f"--steps must lie between 2 and 20, not {arguments.steps}")
     check_size("--size", arguments.size)
-    arguments.refining.check()
+    arguments.refining.check(arguments.look.resolve().transform)
     if not arguments.size:
         raise ValueError("--size must be at least 1")
     check_output(arguments.output, [*arguments.contents, *arguments.styles])

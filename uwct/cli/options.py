@@ -84,10 +84,8 @@ class Arguments:
             raise ValueError("--style needs at least one picture")
         self.styles.check(len(look.levels))
         self.regions.check(bool(styles))
-        self.refining.check()
+        self.refining.check(look.transform)
         self.saving.check()
-        if self.refining.steps and look.transform == "whiten":
-            raise ValueError("--refine goes towards a style, and --transform whiten has none")
         check_size("--size", self.size)
         if self.resume and not self.takes_folders:
             raise ValueError("--resume needs a folder as --content or --style")

@@ -28,10 +28,12 @@ class Refining:
         """How many; 0 without refinement."""
         return self.refine_steps if self.refine_steps is not None else REFINE_STEPS if self.refine else 0
 
-    def check(self) -> None:
-        """Raises ValueError for a number of steps that cannot be."""
+    def check(self, transform: str) -> None:
+        """Raises ValueError for a number of steps that cannot be, and where `transform` takes on no style."""
         if self.refine_steps is not None and self.refine_steps < 1:
             raise ValueError(f"--refine-steps must be at least 1, not {self.refine_steps}")
+        if self.steps and transform == "whiten":
+            raise ValueError("--refine goes towards a style, and --transform whiten has none")
 
 
 def shown_after(steps: int) -> list[int]:

@@ -101,7 +101,7 @@ class Arguments:
         if self.look.photo:
             raise ValueError("--photo keeps a photo's details, and a texture has no photo")
         self.styles.check(len(look.levels))
-        self.refining.check()
+        self.refining.check(look.transform)
         check_size("--size", self.size)
         if not self.size:
             raise ValueError("--size must be at least 1")

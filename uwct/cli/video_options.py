@@ -71,9 +71,7 @@ class Arguments:
                 raise IsADirectoryError(f"{path} is a folder; a video takes style pictures and style files")
         self.styles.check(len(look.levels))
         self.regions.check(bool(paths))
-        self.refining.check()
-        if self.refining.steps and look.transform == "whiten":
-            raise ValueError("--refine goes towards a style, and --transform whiten has none")
+        self.refining.check(look.transform)
         if not 0 <= self.temporal < 1:
             raise ValueError(f"--temporal must be at least 0 and less than 1, not {self.temporal:g}")
         if self.batch < 0:
