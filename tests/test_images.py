@@ -11,7 +11,7 @@ import pytest
 from conftest import picture
 from PIL import Image, ImageCms, PngImagePlugin
 
-from uwct.pictures import images
+from uwct.pictures import decoding, images
 
 RGB = np.uint8(np.round(255 * picture(20, 30)))
 
@@ -132,7 +132,7 @@ def test_names_that_begin_with_a_dot_are_passed_over(tmp_path):
 
 
 def test_folders_give_every_format_that_single_files_may_have():
-    formats = images._formats()
+    formats = decoding.formats()
     registered = {suffix for suffix, kind in Image.registered_extensions().items() if kind in formats}
     assert registered == images.READABLE
 
@@ -386,7 +386,7 @@ def test_heic_is_read_or_the_package_that_it_needs_is_named(tmp_path, monkeypatc
     pillow_heif.register_heif_opener()
     Image.fromarray(RGB).save(tmp_path / "in.heic", quality=100, chroma=444)
     np.testing.assert_allclose(images.read(tmp_path / "in.heic").rgb, RGB / 255, atol=0.1)
-    monkeypatch.setattr(images, "_formats", lambda: images.FORMATS)
+    monkeypatch.setattr(decoding, "formats", lambda: decoding.FORMATS)
     with pytest.raises(ValueError, match=r"in\.heic is a HEIC picture, which needs pillow-heif"):
         images.read(tmp_path / "in.heic")
     with pytest.raises(ValueError, match="pillow-heif"):

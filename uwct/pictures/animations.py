@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from uwct.pictures import images
+from uwct.pictures import decoding
 from uwct.pictures.conversion import Time, as_floats
 from uwct.pictures.metadata import frames_of
 
@@ -29,7 +29,7 @@ class Animation:
 
     def __init__(self, path: Path) -> None:
         self.path, self.faults, self.transparent = path, [], False
-        with images.opened_header(path) as image:
+        with decoding.opened_header(path) as image:
             self.shape, self.plays, stated = (image.height, image.width), _plays(image), frames_of(image)
             stated -= _begins_with(image)
         times = []
@@ -52,7 +52,7 @@ class Animation:
     def _stored(self) -> Iterator[tuple[np.ndarray, Time]]:
         """The frames, uint8 `[H, W, 4]`; raises ValueError where the file is broken."""
         start = 0
-        with images.opened_header(self.path) as image:
+        with decoding.opened_header(self.path) as image:
             for number in range(_begins_with(image), frames_of(image)):
                 image.seek(number)
                 rgba = np.asarray(image.convert("RGBA"))
@@ -74,7 +74,7 @@ class Animation:
 def is_animation(path: Path) -> bool:
     """Whether a file is a picture of one of FORMATS that moves."""
     try:
-        with images.opened_header(path) as image:
+        with decoding.opened_header(path) as image:
             return image.format in FORMATS and frames_of(image) > 1
     except ValueError:
         return False

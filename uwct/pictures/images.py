@@ -1,28 +1,23 @@
-"""Pictures in and out of files: decode, orient, resize, keep alpha and colour profile, encode.
+"""Pictures in and out of files: read, resize, keep alpha and colour profile, write.
 
 Contract: `rgb` is float32 `[H, W, 3]` in [0, 1], upright, in the colour space of the profile that is kept beside it
 (sRGB without one). Only `write` clips.
 """
 
 import dataclasses
-import functools
 import io
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageCms, PngImagePlugin, UnidentifiedImageError
+from PIL import Image
 
 from uwct.files import files_in, write_bytes
-from uwct.pictures import bounds
+from uwct.pictures import decoding
 from uwct.pictures.metadata import (
-    BROKEN,
     NOTHING,
-    ORIENTATION,
     QUALITY,
     Metadata,
     for_pillow,
@@ -34,27 +29,10 @@ from uwct.pictures.metadata import (
 
 STANDARD = Path("-")  # stands for standard input and output
 SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
-# What is taken for a picture in a folder: the suffixes of all FORMATS.
+# What is taken for a picture in a folder: the suffixes of all formats that are decoded.
 READABLE = {*SUFFIXES, ".jpe", ".jfif", ".apng", ".gif", ".bmp", ".pbm", ".pgm", ".ppm", ".pnm", ".pfm", ".avif"}
 READABLE |= {".heic", ".heics", ".heif", ".heifs", ".hif", ".avifs", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"}
-# The decoders that a picture's bytes may reach, by Pillow's names; some of the others start further programs.
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF", "AVIF", "JPEG2000")
 LARGEST_STREAM = 2**30  # bytes that standard input may give
-LARGEST_CHUNK = 2**24  # bytes that a PNG's text or profile may have, decompressed; cameras and editors write megabytes
-_SIGNATURE, _HEIF = 12, (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")  # a file's first bytes
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-_BITS = 258  # a TIFF tag, bits of each channel
-_PHOTOMETRIC, _MIN_IS_WHITE = 262, 0  # a TIFF tag, and its value for negatives, which Pillow turns at 8 bits only
-# How a TIFF may be compressed, by Pillow's names, for libvips to read it as well.
-_COMPRESSIONS = ("raw", "packbits", "tiff_lzw", "tiff_deflate", "tiff_adobe_deflate", "jpeg")
 _LARGEST = {"JPEG": 65500, "WEBP": 16383}  # pixels a side
 _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     "JPEG": {"subsampling": 0},
@@ -89,7 +67,7 @@ class Picture:
 
 
 def read(path: str | os.PathLike[str]) -> Picture:
-    """Reads a picture of one of FORMATS, upright by its EXIF orientation, the first frame of several.
+    """Reads a picture of one of `decoding.FORMATS`, upright by its EXIF orientation, the first frame of several.
 
     The path - is standard input.
 
@@ -121,25 +99,16 @@ def check_file(path: Path) -> None:
 def shape(path: Path) -> tuple[int, int]:
     """(height, width) of a picture as it is stored, by its header alone; raises as `read` does for bad headers."""
     check_file(path)
-    with opened_header(path) as image:
+    with decoding.opened_header(path) as image:
         return image.height, image.width
 
 
 def upright_shape(path: Path) -> tuple[int, int]:
     """(height, width) of a picture as it is read; raises as `shape` does."""
     check_file(path)
-    with opened_header(path) as image:
-        lies = _turn(image) in (5, 6, 7, 8)
+    with decoding.opened_header(path) as image:
+        lies = decoding.orientation(image) in (5, 6, 7, 8)
         return (image.width, image.height) if lies else (image.height, image.width)
-
-
-@contextmanager
-def opened_header(path: Path) -> Iterator[Image.Image]:
-    """A picture of which the header is read and no pixel; what goes wrong becomes a ValueError."""
-    with path.open("rb") as file, _one_sentence(str(path), file.read(_SIGNATURE)):
-        file.seek(0)
-        with Image.open(file, formats=_formats()) as image:
-            yield image
 
 
 def palette_indices(path: Path) -> np.ndarray:
@@ -148,7 +117,7 @@ def palette_indices(path: Path) -> np.ndarray:
     Raises ValueError too for a picture without a palette.
     """
     check_file(path)
-    with _opened(path.read_bytes(), str(path)) as (image, _):
+    with decoding.opened(path.read_bytes(), str(path)) as (image, _):
         indices = np.asarray(image) if image.mode == "P" else None
     if indices is None:
         raise ValueError(f"{path} has no palette whose colors could be counted")
@@ -157,94 +126,29 @@ def palette_indices(path: Path) -> np.ndarray:
 
 def is_lossless(path: Path) -> bool:
     """Whether the format of a picture keeps colors exactly, by the file's header; raises as `shape` does."""
-    with opened_header(path) as image:
+    with decoding.opened_header(path) as image:
         return image.format in ("PNG", "GIF", "BMP", "PPM", "TIFF")
 
 
 def decode(data: bytes, name: str) -> Picture:
     """The picture in the bytes of a file, as `read` gives it; raises ValueError, with `name`, when there is none."""
-    with _one_sentence(name, data), Image.open(io.BytesIO(data), formats=_formats()) as file:
+    with decoding.one_sentence(name, data), Image.open(io.BytesIO(data), formats=decoding.formats()) as file:
         # Before it is turned, which takes what the file says of it away.
-        metadata, frames, deep = metadata_of(file), frames_of(file), _is_deep(file, data)
-    with _opened(data, name) as (image, negative):
-        rgba, profile = _to_rgba(image, negative)
-    rgba = _deep_colors(data, name) if deep else rgba
+        metadata, frames, deep = metadata_of(file), frames_of(file), decoding.is_deep(file, data)
+    with decoding.opened(data, name) as (image, negative):
+        rgba, profile = decoding.to_rgba(image, negative)
+    rgba = decoding.deep_colors(data, name) if deep else rgba
     alpha = rgba[3] if len(rgba) == 4 else None
     depth = 16 if deep or image.mode.startswith("I") else 8
     return Picture(np.stack(rgba[:3], axis=-1), alpha, profile, metadata, depth, frames)
 
 
-def _is_deep(image: Image.Image, data: bytes) -> bool:
-    """Whether a picture of several channels has 16 bits in each, of which Pillow gives 8 and libvips all."""
-    if image.format == "PNG":
-        return data[24] == 16 and data[25] in (2, 4, 6)  # of the header: bit depth, and a kind with several channels
-    bits = getattr(image, "tag_v2", {}).get(_BITS, ())
-    return image.format == "TIFF" and image.mode in ("RGB", "RGBA") and set(bits) == {16} and is_unpacked_by_vips(image)
-
-
-def is_unpacked_by_vips(image: Image.Image) -> bool:
-    """Whether libvips knows how the pixels of an open picture are compressed; if not, it may read them as black."""
-    return image.format != "TIFF" or image.info.get("compression") in _COMPRESSIONS
-
-
-def _deep_colors(data: bytes, name: str) -> list[np.ndarray]:
-    """The channels of a picture of 16 bits, upright, as float32 `[H, W]` in [0, 1], three or four of them."""
-    import pyvips
-
-    try:
-        image = pyvips.Image.new_from_buffer(data, "", fail_on="error").autorot()
-        image = image if image.bands > 2 else image.colourspace("rgb16")
-        values = image.numpy().astype(np.float32) / 65535
-    except pyvips.Error as error:
-        raise ValueError(f"{name} cannot be read as a picture: {' '.join(str(error).split())}") from None
-    return [values[..., i] for i in range(min(4, values.shape[-1]))]
-
-
 def decode_uint8(data: bytes, name: str) -> np.ndarray:
     """The colours alone, `uint8[H, W, 3]`: what `decode` gives, rounded, but fast for ordinary photographs."""
-    with _opened(data, name) as (image, _):
+    with decoding.opened(data, name) as (image, _):
         if image.mode == "RGB" and "transparency" not in image.info:
             return np.asarray(image)
     return np.round(decode(data, name).rgb * 255).astype(np.uint8)
-
-
-@contextmanager
-def _opened(data: bytes, name: str) -> Iterator[tuple[Image.Image, bool]]:
-    """The loaded, upright image, and whether it is a negative; what goes wrong becomes a ValueError."""
-    # From memory: Pillow maps uncompressed TIFFs from their file, and then scrambles those with an orientation.
-    with _one_sentence(name, data), Image.open(io.BytesIO(data), formats=_formats()) as image:
-        image.load()
-        negative = getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == _MIN_IS_WHITE
-        yield _upright(image), negative
-
-
-@functools.cache
-def _formats() -> tuple[str, ...]:
-    """FORMATS, and HEIF where pillow-heif is installed."""
-    try:
-        import pillow_heif
-    except ImportError:
-        return FORMATS
-    pillow_heif.register_heif_opener(thumbnails=False)
-    return (*FORMATS, "HEIF")
-
-
-@contextmanager
-def _one_sentence(name: str, data: bytes) -> Iterator[None]:
-    """Turns what Pillow raises about a file, which begins with `data`, into a ValueError that names it."""
-    PngImagePlugin.MAX_TEXT_CHUNK = LARGEST_CHUNK  # not 1 MiB
-    try:
-        yield
-    except UnidentifiedImageError:
-        if data[4:8] == b"ftyp" and data[8:12] in _HEIF and "HEIF" not in _formats():
-            raise ValueError(
-                f'{name} is a HEIC picture, which needs pillow-heif: python -m pip install ".[heic]"'
-            ) from None
-        raise ValueError(f"{name} is not a picture in a format that can be read") from None
-    except Image.DecompressionBombError:
-        raise bounds.too_many(name) from None
-    except BROKEN as error:
-        raise ValueError(f"{name} cannot be read as a picture: {error}") from None
 
 
 def fitted(shape: tuple[int, int], long_side: int) -> tuple[int, int]:
@@ -363,63 +267,6 @@ def check_shape(path: Path, shape: tuple[int, int]) -> None:
         raise ValueError(
             f"{path} would be {shape[1]}x{shape[0]} pixels; {path.suffix} holds {largest} at most: use .png"
         )
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    """Turned by its EXIF orientation, whatever else the EXIF block holds; as it is where that cannot be read."""
-    turn = _TURNS.get(_turn(image))
-    return image if turn is None else image.transpose(turn)
-
-
-def _turn(image: Image.Image) -> int:
-    """The EXIF orientation, 1 where there is none."""
-    try:
-        return int(image.getexif().get(ORIENTATION, 1))
-    except BROKEN:
-        return 1
-
-
-def _to_rgba(image: Image.Image, negative: bool) -> tuple[list[np.ndarray], bytes | None]:
-    """The channels of an image as float32 `[H, W]` in [0, 1], three or four of them, and its RGB profile."""
-    profile = image.info.get("icc_profile")
-    if image.mode.startswith("I") or image.mode == "F":
-        grey = _deep_grey(image, negative)
-        return [grey] * 3, None
-    transparent = image.mode in ("LA", "La", "PA", "RGBa") or "transparency" in image.info
-    rgba = image.convert("RGBA") if transparent else image
-    if rgba.mode not in ("RGB", "RGBA"):
-        rgba = _to_srgb(rgba, profile)
-    if profile and not (is_of_rgb(profile) and image.mode in ("RGB", "RGBA", "P")):
-        profile = None  # it described grey or ink; some grey is opened as RGBA
-    channels = np.asarray(rgba, np.float32) / 255
-    return [channels[..., i] for i in range(channels.shape[-1])], profile
-
-
-def is_of_rgb(profile: bytes) -> bool:
-    """Whether a color profile is one of RGB, by its header."""
-    return profile[16:20] == b"RGB "
-
-
-def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Grey, CMYK, Lab, ... to RGB: through the picture's own profile where it has one that fits its pixels."""
-    if profile and image.mode in ("L", "CMYK", "LAB"):
-        try:
-            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
-        except (ImageCms.PyCMSError, OSError, ValueError):  # broken, or of another space than the pixels
-            converted = None
-        if converted is not None:
-            return converted
-    return image.convert("RGB")
-
-
-def _deep_grey(image: Image.Image, negative: bool) -> np.ndarray:
-    """16-bit integers as fractions of 65535, floats as they are; raises ValueError for values beyond those ranges."""
-    values = np.asarray(image).astype(np.float32)
-    scale = 1.0 if image.mode == "F" else 65535.0
-    if not np.isfinite(values).all() or values.min() < 0 or values.max() > scale:
-        raise ValueError(f"its values run from {values.min():g} to {values.max():g}, beyond 0 to {scale:g}")
-    return 1 - values / scale if negative else values / scale
 
 
 def check_folder(folder: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from uwct.files import replacing
-from uwct.pictures import bounds, images
+from uwct.pictures import bounds, decoding, images
 from uwct.pictures.canvas import Canvas
 from uwct.pictures.metadata import NOTHING, QUALITY, Metadata, frames_of, kept_by_vips, metadata_of, onto_vips
 
@@ -47,7 +47,7 @@ def read(path: Path, folder: Path, long_side: int = 0) -> LargePicture:
     What libvips would read in another way than images.py does (inks, palettes, other formats) is decoded whole. Raises
     ValueError when the file is not a whole picture.
     """
-    with images.opened_header(path) as header:
+    with decoding.opened_header(path) as header:
         metadata, frames = metadata_of(header), frames_of(header)
     picture = _by_strips(path, folder) if is_plain(path) else _from_memory(path, folder)
     picture = dataclasses.replace(picture, metadata=metadata, frames=frames)
@@ -56,11 +56,11 @@ def read(path: Path, folder: Path, long_side: int = 0) -> LargePicture:
 
 def is_plain(path: Path) -> bool:
     """Whether a picture is read strip by strip, by its header: not what libvips would read in another way."""
-    with images.opened_header(path) as header:
+    with decoding.opened_header(path) as header:
         if header.format == "PNG" and header.mode == "I;16":
             return True
         plain = header.format in _PLAIN and header.mode in ("RGB", "RGBA", "L") and "transparency" not in header.info
-        return plain and images.is_unpacked_by_vips(header)
+        return plain and decoding.is_unpacked_by_vips(header)
 
 
 def resized(picture: LargePicture, shape: tuple[int, int], folder: Path) -> LargePicture:
@@ -113,7 +113,7 @@ def _by_strips(path: Path, folder: Path) -> LargePicture:
         try:
             return _fetched(path, folder, fail_on="warning")
         except pyvips.Error:
-            with images.opened_header(path) as image:
+            with decoding.opened_header(path) as image:
                 image.load()
             return _fetched(path, folder, fail_on="error")
     except pyvips.Error as error:
@@ -133,7 +133,7 @@ def _fetched(path: Path, folder: Path, fail_on: str) -> LargePicture:
     profile = image.get("icc-profile-data") if image.get_typeof("icc-profile-data") else None
     if image.interpretation not in ("srgb", "rgb", "rgb16"):
         image, profile = image.colourspace("rgb16" if deep else "srgb"), None
-    profile = profile if profile and images.is_of_rgb(profile) else None
+    profile = profile if profile and decoding.is_of_rgb(profile) else None
     if image.format not in ("uchar", "ushort", "short") or image.bands < 3:
         raise ValueError(f"{path} holds {image.bands} times {image.format}, which cannot be read by strips")
     height, width = image.height, image.width
