@@ -293,6 +293,14 @@ BAD = {
     "alpha nan": (("--alpha", "nan"), "--alpha must lie between 0 and 1, not nan"),
     "too many alphas": (("--alpha", "1", "0"), "--alpha must be one number or 1, one a level, not 2"),
     "patches in windows": (("--patches", "--tile", "64"), "--patches compares the whole photo with the style"),
+    "patches of a small photo": (
+        ("--patches", "--levels", "5"),
+        "photo.jpg at 33x21 pixels is too small for --patches at level 5: 33 are needed a side",
+    ),
+    "patches of a small style": (
+        ("--patches", "--levels", "4", "--style-size", "16"),
+        "a.png at 16x11 pixels is too small for --patches at level 4: 17 are needed a side",
+    ),
     "patches of two styles": (("--patches", "--style", "a.png", "b.png"), "--patches takes one style picture"),
     "steps of other projects": (("--compat", "floor", "--steps"), "as other projects do, which have no --steps"),
     "more weights than styles": (

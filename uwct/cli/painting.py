@@ -19,12 +19,14 @@ from uwct.cli.regions import RegionFiles
 from uwct.cli.sheet import After, Sheet, laid_out
 from uwct.cli.sizes import check_tile, sized
 from uwct.cli.watching import observer
+from uwct.networks.config import stride
 from uwct.networks.model import Model
 from uwct.pictures import images
 from uwct.pictures.spaces import own_space
-from uwct.pipeline import compat
+from uwct.pipeline import compat, swap
 from uwct.pipeline.colors import match_colors
 from uwct.pipeline.level import Settings
+from uwct.pipeline.padding import STRIDE
 from uwct.pipeline.parts import Parts, Region, resolve
 from uwct.pipeline.presets import Preset
 from uwct.pipeline.styles import Style
@@ -84,6 +86,8 @@ def paint(
     Raises KeyboardInterrupt when it was refined in fewer steps than it should be, after it is written.
     """
     assert job.content is not None
+    if arguments.patches:
+        check_patches(arguments, look, job)
     settings = Settings(look.levels, look.shrinkage, TRANSFORMS[look.transform])
     chroma = arguments.keep_colors == "luminance"
     further = 16 * len(arguments.regions.region) + 12 * chroma
@@ -110,6 +114,21 @@ def paint(
             print(f"{job.output} is refined in part", file=sys.stderr)
             raise KeyboardInterrupt
         return Report(sheet.before, sheet.after, str(job.output))
+
+
+def check_patches(arguments: Arguments, look: Preset, job: Job) -> None:
+    """Raises ValueError for a photo or a style that at its size has no patch of features, at the deepest level."""
+    level = look.levels[0]
+    least = (swap.SIDE * stride(level) - 1) // STRIDE * STRIDE + 1  # padded to a multiple of STRIDE
+    for path, long_side in ((job.content, arguments.size), (job.styles[0], look.style_size)):
+        if path is None or path == images.STANDARD:
+            continue
+        height, width = images.fitted(images.upright_shape(path), long_side)
+        if min(height, width) < least:
+            raise ValueError(
+                f"{path} at {width}x{height} pixels is too small for --patches at level {level}: "
+                f"{least} are needed a side"
+            )
 
 
 def parts_of(arguments: Arguments, look: Preset, model: Model, encoded: Encoded, sheet: Sheet, job: Job) -> Parts:
