@@ -211,6 +211,8 @@ def test_what_is_done_is_not_done_again_and_bad_pictures_are_passed_over(data, c
     ("words", "sentence"),
     [
         ("none out", "there is no folder none"),
+        ("tfds: out", "IN must be a folder or tfds:NAME, not 'tfds:'"),
+        ("'' out", "IN must be a folder or tfds:NAME, not ''"),
         ("in in", "in must lie outside in"),
         ("in in/out", "in/out must lie outside in"),
         ("in styles", "styles must lie outside styles, which is searched whole"),

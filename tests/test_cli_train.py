@@ -136,6 +136,8 @@ def test_recipes_give_the_defaults_of_what_is_not_said(capsys):
     [
         (["--data", "."], "data must be folder:PATH or the name of a data set of tensorflow-datasets, not '.'"),
         ([], "data must be folder:PATH or the name of a data set"),
+        (["--data", "folder:"], "data must be folder:PATH or the name of a data set of tensorflow-datasets, not 'fold"),
+        (["--data", "tfds:"], "data must be folder:PATH or the name of a data set of tensorflow-datasets, not 'tfds:'"),
         (["--data", "folder:none"], "there is no folder none"),
         (["--data", "folder:.", "--levels", "2", "--optimizer", "least-squares"], "least-squares solves level 1 only"),
         (["--data", "folder:.", "--levels", "1", "2", "--bridge-steps", "9"], "level 1 has no shallower level"),

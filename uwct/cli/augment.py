@@ -216,6 +216,8 @@ def data_of(arguments: Arguments) -> Format:
     name = arguments.source.removeprefix("tfds:")
     source, output = Path(name), arguments.output
     reading = reading_of(arguments)
+    if not name:
+        raise ValueError(f"IN must be a folder or tfds:NAME, not {arguments.source!r}")
     if name != arguments.source:
         return Records(name, output, arguments.split, arguments.data_dir, reading.decode)
     if not source.is_dir():

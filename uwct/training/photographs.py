@@ -106,8 +106,9 @@ def open_source(data: str, split: str = "train", data_dir: str | None = None) ->
 
     Raises ValueError, FileNotFoundError or ImportError as the two sources do.
     """
-    if data.startswith("folder:"):
-        return PhotographFolder(data.removeprefix("folder:"))
-    if not data or Path(data).exists():
+    kind, _, folder = data.partition(":")
+    if kind == "folder" and folder:
+        return PhotographFolder(folder)
+    if not data or data.endswith(":") or Path(data).exists():
         raise ValueError(f"data must be folder:PATH or the name of a data set of tensorflow-datasets, not {data!r}")
     return TfdsPhotographs(data, split, data_dir)
