@@ -54,6 +54,21 @@ def test_a_mask_chooses_the_part_of_the_picture(folder):
     assert np.abs(masked - paint("z.png", "--style", "both.png", "--style-size", "0")).max() > 3
 
 
+def test_weights_of_any_size_are_shares(folder):
+    for name in "ab":
+        run(f"uwct style save {name}.png --output {name}.safetensors --model tiny.safetensors")
+    for name, large in (("small", False), ("large", True)):
+        weights = ["1.5e308", "0.5e308"] if large else ["3", "1"]
+        words = f"uwct style mix a.safetensors b.safetensors --model tiny.safetensors --output {name}.safetensors"
+        run(f"{words} --weights {' '.join(weights)}")
+        paint(f"{name}.png", "--style", "a.png", "b.png", "--style-weights", *weights)
+        digits = 100 * "0" if large else ""
+        paint(f"{name}.region.png", "--region", "a.png", f"a.png:3{digits}", f"b.png:1{digits}")
+    assert Path("large.safetensors").read_bytes() == Path("small.safetensors").read_bytes()
+    for suffix in (".png", ".region.png"):
+        assert Path(f"large{suffix}").read_bytes() == Path(f"small{suffix}").read_bytes()
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

@@ -10,6 +10,7 @@ from typing import Annotated
 import tyro
 
 from uwct.cli.look import NUMBERS
+from uwct.cli.styles import shares
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,9 +74,9 @@ def parse(words: Sequence[str]) -> RegionFiles:
         raise ValueError("a color of a mask cannot be taken from standard input: save the mask to a file")
     styles = [_split(word, r"\d+\.?\d*|\.\d+") for word in words[1:]]
     weights = tuple(float(weight or 1) for _, weight in styles)
-    if styles and not 0 < sum(weights) < math.inf:
+    if styles and not 0 < max(weights) < math.inf:
         raise ValueError(f"the weights of {' '.join(words)} must not all be 0")
-    return RegionFiles(mask, color, tuple(path for path, _ in styles), weights)
+    return RegionFiles(mask, color, tuple(path for path, _ in styles), tuple(shares(weights)))
 
 
 def _split(word: str, ending: str) -> tuple[Path, str]:

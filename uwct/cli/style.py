@@ -19,6 +19,7 @@ from uwct.cli.networks import Networks
 from uwct.cli.parsing import parsed
 from uwct.cli.plan import check_output
 from uwct.cli.sizes import sized
+from uwct.cli.styles import shares
 from uwct.files import is_style, write_bytes
 from uwct.networks.config import DEFAULT_MODEL, LEVELS
 from uwct.networks.model import backbone, load
@@ -160,11 +161,11 @@ def mix_files(asked: Mix) -> None:
     weights = asked.weights or (1.0,) * len(asked.files)
     if len(weights) != len(asked.files):
         raise ValueError(f"{len(asked.files)} styles need as many --weights, not {len(weights)}")
-    if min(weights, default=0) < 0 or not 0 < sum(weights) < np.inf:
+    if min(weights) < 0 or not 0 < max(weights) < np.inf:
         raise ValueError(f"--weights must not be negative, nor all 0, not {list(weights)}")
     check_style_file(asked.output, asked.files)
     model = load(asked.model)
-    save_style(mix_styles([load_style(path, model) for path in asked.files], weights), asked.output, model)
+    save_style(mix_styles([load_style(path, model) for path in asked.files], shares(weights)), asked.output, model)
     print(f"{' + '.join(map(str, asked.files))} -> {asked.output}: {size(asked.output)}")
 
 

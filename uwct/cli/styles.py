@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,12 @@ import tyro
 from uwct.cli.look import NUMBERS
 
 Files = Annotated[tuple[tuple[Path, ...], ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="FILE [FILE ...]")]
+
+
+def shares(weights: Sequence[float]) -> list[float]:
+    """Weights, finite and not all 0, as shares that sum to 1; however large they are, as float32 holds them."""
+    relative = [weight / max(weights) for weight in weights]
+    return [weight / sum(relative) for weight in relative]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +42,7 @@ class Styles:
         """The weights, one a style, of all levels or a row of each; they sum to 1. None for equal ones."""
         count = len(self.paths)
         rows = [self.style_weights[i : i + count] for i in range(0, len(self.style_weights), count)] if count else []
-        found = [[weight / sum(row) for weight in row] for row in rows]
+        found = [shares(row) for row in rows]
         return found if len(found) > 1 else found[0] if found else None
 
     def check(self, levels: int) -> None:
@@ -45,7 +52,7 @@ class Styles:
             many = f", or {levels * count} for {levels} levels" if levels > 1 else ""
             raise ValueError(f"{count} styles need as many --style-weights{many}, not {len(weights)}")
         for row in (weights[i : i + count] for i in range(0, len(weights), count)) if weights else ():
-            if min(row) < 0 or not 0 < sum(row) < math.inf:
+            if min(row) < 0 or not 0 < max(row) < math.inf:
                 raise ValueError(f"--style-weights must not be negative, nor all 0, not {list(row)}")
         if self.style_mask and (len(self.style_mask) != count or any(path.is_dir() for path in self.paths)):
             raise ValueError(f"--style-mask needs one mask for each of {count} style pictures")
