@@ -213,6 +213,30 @@ def test_standard_input_and_output(folder):
     assert b"in the manner of a.png -> -" in result.stderr
 
 
+def test_standard_input_can_be_asked_for_again(folder, monkeypatch):
+    """The second time it was empty: by --patches, which look at a style twice, and by the second style of a folder."""
+
+    def pipe(path):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(Path(path).read_bytes())))
+
+    pipe("a.png")
+    piped = run("piped.png", "--style", "-", "--patches")
+    np.testing.assert_array_equal(piped, run("out.png", "--style", "a.png", "--patches"))
+    Path("styles").mkdir()
+    Path("results").mkdir()
+    for name in ("a.png", "b.png"):
+        Path("styles", name).write_bytes(Path(name).read_bytes())
+    words = ["--content", "-", "--style", "styles", "--output", "results", *COMMON[2:], "--resume"]
+    results = [Path("results/stdin_a.png"), Path("results/stdin_b.png")]
+    made = []
+    for content in ("photo.jpg", "photo.jpg", "b.png"):  # the second time all is there, the third it is another photo
+        pipe(content)
+        stylize.main(words)
+        made.append([(path.stat().st_mtime_ns, path.read_bytes()) for path in results])
+    assert made[0] == made[1]
+    assert all(before[1] != after[1] for before, after in zip(made[1], made[2], strict=True))
+
+
 @pytest.mark.parametrize(
     ("stream", "option", "sentence"),
     [

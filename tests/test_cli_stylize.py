@@ -324,11 +324,6 @@ BAD = {
     "missing output folder": (("--output", "none/out.png"), "the output folder none does not exist"),
     "output in a file": (("--output", "a.png/out.png"), "a.png is not a folder"),
     "unknown output format": (("--output", "out.xyz"), "out.xyz must end in one of .png"),
-    "standard input for two": (("--content", "-", "--style", "-"), "standard input (-) can be read once only"),
-    "standard input in every style of a folder": (
-        ("--content", "-", "--style", ".", "--output", "folder"),
-        "standard input (-) can be read once only: save the picture to a file",
-    ),
     "folder into nowhere": (("--content", "."), "needs a folder as --output"),
     "folder into itself": (("--content", ".", "--output", "."), "must be another folder"),
     "unknown model": (("--model", "vgg99"), "there is no model called vgg99"),

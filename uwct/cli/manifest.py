@@ -86,8 +86,8 @@ def versions() -> dict[str, str]:
 
 
 def sha256(path: Path) -> str:
-    """Of a file; empty for standard input, with which no run is resumed."""
+    """Of a file, or of standard input."""
     if path == images.STANDARD:
-        return ""
+        return hashlib.sha256(images.standard_input()).hexdigest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -41,8 +41,6 @@ def plan(
         if path.is_dir():
             raise IsADirectoryError(f"{path} is a folder, not a picture")
     folders = [path for path in named if path.is_dir()]
-    if named.count(images.STANDARD) > (0 if folders else 1):
-        raise ValueError("standard input (-) can be read once only: save the picture to a file")
     jobs = plan_folder(content, styles, output, folders) if folders else [plan_picture(content, styles, output)]
     inputs = {given for job in jobs for given in (job.content, *job.styles, *others) if given is not None}
     outputs = [job.output for job in jobs]
@@ -81,7 +79,7 @@ def check_outputs(outputs: Sequence[Path], inputs: Iterable[Path], option: str =
 
 def plan_picture(content: Path | None, styles: Sequence[Path], output: Path | None) -> Job:
     """The job for one content and one mixture."""
-    source = "texture" if content is None else "stdin" if content == images.STANDARD else content.stem
+    source = named_as(content).stem
     default = Path("_".join([source, *([path.stem for path in styles] or ["stylized"])]) + ".png")
     output = output or default
     output = output / default if output.is_dir() else output
@@ -121,9 +119,14 @@ def mixtures(styles: Sequence[Path]) -> list[tuple[str, tuple[Path, ...]]]:
     return [("_".join(picture.relative_to(folder).with_suffix("").parts), (picture,)) for picture in pictures]
 
 
+def named_as(photo: Path | None) -> Path:
+    """A photo, or what stands for its name where there is none or it comes from standard input."""
+    return Path("texture.png") if photo is None else Path("stdin.png") if photo == images.STANDARD else photo
+
+
 def output_name(photo: Path | None, style: str) -> str:
     """The name of an output in a folder."""
-    photo = photo or Path("texture.png")
+    photo = named_as(photo)
     keeps = photo.suffix.lower() in images.SUFFIXES
     if not style:
         return photo.name if keeps else f"{photo.name}.png"

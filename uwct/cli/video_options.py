@@ -89,8 +89,6 @@ class Arguments:
             raise NotADirectoryError(f"{output} is a file, and a name without a suffix stands for a folder of frames")
         if self.resume and not self.into_folder:
             raise ValueError("--resume needs a folder as OUT")
-        if self.resume and images.STANDARD in (*paths, *self.others):
-            raise ValueError("--resume cannot tell whether standard input (-) is the same: save it to a file")
         for given in (source, *paths, *self.others) if self.into_folder else ():
             if given.resolve().parent == output.resolve() and NUMBERED.fullmatch(given.name):
                 raise ValueError(f"OUT could overwrite {given}; give another folder")

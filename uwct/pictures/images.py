@@ -5,11 +5,12 @@ Contract: `rgb` is float32 `[H, W, 3]` in [0, 1], upright, in the colour space o
 """
 
 import dataclasses
+import functools
 import io
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -76,14 +77,27 @@ def read(path: str | os.PathLike[str]) -> Picture:
     """
     path = Path(path)
     if path == STANDARD:
-        if sys.stdin is None:
-            raise OSError("standard input is closed: nothing can be read from it")
-        data = sys.stdin.buffer.read(LARGEST_STREAM + 1)
-        if len(data) > LARGEST_STREAM:
-            raise ValueError(f"standard input gives more than {LARGEST_STREAM // 2**20} MiB: save it to a file")
-        return decode(data, "standard input")
+        return decode(standard_input(), "standard input")
     check_file(path)
     return decode(path.read_bytes(), str(path))
+
+
+def standard_input() -> bytes:
+    """All that standard input gives, which is kept, however often it is asked for.
+
+    Raises OSError where it is closed, ValueError where it gives more than LARGEST_STREAM.
+    """
+    if sys.stdin is None:
+        raise OSError("standard input is closed: nothing can be read from it")
+    return _all_of(sys.stdin.buffer)
+
+
+@functools.lru_cache(maxsize=1)
+def _all_of(stream: BinaryIO) -> bytes:
+    data = stream.read(LARGEST_STREAM + 1)
+    if len(data) > LARGEST_STREAM:
+        raise ValueError(f"standard input gives more than {LARGEST_STREAM // 2**20} MiB: save it to a file")
+    return data
 
 
 def check_file(path: Path) -> None:
