@@ -117,9 +117,7 @@ class Model(struct.PyTreeNode):
         return picture
 
     def check_levels(self, levels: tuple[int, ...]) -> None:
-        """Raises ValueError unless there are levels, each of them one of 1 to 5, and has a decoder."""
-        if not levels:
-            raise ValueError("at least one level is needed")
+        """Raises ValueError unless every level is one of 1 to 5 and has a decoder."""
         for level in levels:
             check_level(level)
             if level not in self.levels:

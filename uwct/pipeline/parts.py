@@ -97,9 +97,11 @@ def resolve(
 ) -> Parts:
     """What is asked, with every style encoded; `weights` and `patches` belong to a style that is no list of regions.
 
-    Raises ValueError for levels that the model lacks, no style at all, numbers that do not fit, two regions without a
-    mask, or patches of several styles.
+    Raises ValueError for no levels, or some that the model lacks, no style at all, numbers that do not fit, two regions
+    without a mask, or patches of several styles.
     """
+    if not len(levels):
+        raise ValueError("at least one level is needed")
     model.check_levels(tuple(levels))
     if isinstance(wanted, Sequence) and any(isinstance(one, Region) for one in wanted):
         if weights is not None or patches:
