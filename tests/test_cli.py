@@ -1,6 +1,7 @@
 import shlex
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,9 @@ ROOT = Path(__file__).parents[1]
 def test_uwct_names_its_commands(capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["uwct"])
     uwct_main.main()
+    assert "uwct stylize" in capsys.readouterr().out
+    with ThreadPoolExecutor(1) as threads:  # which cannot handle signals
+        threads.submit(uwct_main.main).result()
     assert "uwct stylize" in capsys.readouterr().out
     monkeypatch.setattr(sys, "argv", ["uwct", "paint"])
     with pytest.raises(SystemExit) as end:

@@ -320,7 +320,12 @@ BAD = {
     ),
     "a style as output": (("--output", "./a.png"), "--output would overwrite a.png"),
     "infinite weight": (("--style-weights", "inf"), "--style-weights must not be negative, nor all 0"),
+    "weight nan after another": (
+        ("--style", "a.png", "b.png", "--style-weights", "1", "nan"),
+        "--style-weights must not be negative, nor all 0, not [1.0, nan]",
+    ),
     "weight nan": (("--style-weights", "nan"), "--style-weights must not be negative, nor all 0"),
+    "standard input for two": (("--content", "-", "--style", "-"), "standard input (-) is one picture: name it once"),
     "missing output folder": (("--output", "none/out.png"), "the output folder none does not exist"),
     "output in a file": (("--output", "a.png/out.png"), "a.png is not a folder"),
     "unknown output format": (("--output", "out.xyz"), "out.xyz must end in one of .png"),

@@ -240,6 +240,6 @@ def test_columns_that_what_was_drawn_needs_are_not_overwritten(data, tmp_path, c
     for words, name in (("in out", "train.parquet already has a column style"), (f"{source} out", "a column seed")):
         with pytest.raises(SystemExit) as stop:
             run(words)
-        assert stop.value.code
+        assert stop.value.code == 2
         assert name in capsys.readouterr().err
         assert not list(Path().glob("out/*.parquet")) + list(Path().glob("out/*record*"))

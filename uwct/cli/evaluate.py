@@ -75,7 +75,7 @@ class Arguments:
     size: int = 512
     """Long side in pixels of the results, and of the styles as the judging networks see them."""
     output: Path = Path("evaluation.jpg")
-    """The contact sheet to write: a .png, .jpg, .webp or .tif file."""
+    """The contact sheet to write: a .png, .jpg, .webp or .tif file; - writes PNG to standard output."""
     cell: int = 256
     """Pixels a side of a picture on the sheet."""
     max_megapixels: MaxMegapixels = MEGAPIXELS

@@ -50,7 +50,7 @@ class Arguments:
 
     look: Annotated[Look, tyro.conf.arg(name="")]
     output: Annotated[Path, tyro.conf.arg(metavar="PATH")]
-    """The file to write; with --format web, a folder that is not there yet."""
+    """The .onnx or .stablehlo file to write; with --format web, a folder that is not there yet."""
     format: Literal["onnx", "stablehlo", "web"] = "onnx"
     """What to write: see above."""
     style: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None

@@ -45,7 +45,8 @@ class Arguments:
     """Long side of the output in pixels; 0 keeps the photo's size."""
     tile: Annotated[str, tyro.conf.arg(metavar="{auto,off}|PIXELS")] = "auto"
     """Pictures that do not fit in memory are done in overlapping windows of this many pixels a side, with the same
-    result; "auto" does so when it must, a number always, "off" never."""
+    result; "auto" does so when it must, a number always, "off" never. Levels see beyond their windows, so need some
+    size: level 3 52 pixels, level 4 136, level 5 272 (vgg19: 336)."""
     max_megapixels: MaxMegapixels = MEGAPIXELS
     """Pictures of more million pixels are refused before they are decoded: a small file can claim any size."""
     resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False

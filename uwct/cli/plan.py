@@ -40,6 +40,8 @@ def plan(
     for path in others:
         if path.is_dir():
             raise IsADirectoryError(f"{path} is a folder, not a picture")
+    if named.count(images.STANDARD) > 1:
+        raise ValueError("standard input (-) is one picture: name it once, and save others to files")
     folders = [path for path in named if path.is_dir()]
     jobs = plan_folder(content, styles, output, folders) if folders else [plan_picture(content, styles, output)]
     inputs = {given for job in jobs for given in (job.content, *job.styles, *others) if given is not None}

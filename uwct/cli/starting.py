@@ -6,6 +6,7 @@ garbage collector or of a module's lock, Python goes on.
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -30,7 +31,8 @@ def raising() -> AbstractContextManager[None]:
 @contextmanager
 def _handled(before: Callable[..., Any], now: Callable[..., Any]) -> Iterator[None]:
     """Within it SIGINT is handled by `now` where `before` did."""
-    changes = signal.getsignal(signal.SIGINT) is before
+    main = threading.current_thread() is threading.main_thread()  # others may not
+    changes = main and signal.getsignal(signal.SIGINT) is before
     if changes:
         signal.signal(signal.SIGINT, now)
     try:

@@ -161,7 +161,7 @@ def mix_files(asked: Mix) -> None:
     weights = asked.weights or (1.0,) * len(asked.files)
     if len(weights) != len(asked.files):
         raise ValueError(f"{len(asked.files)} styles need as many --weights, not {len(weights)}")
-    if min(weights) < 0 or not 0 < max(weights) < np.inf:
+    if not all(0 <= weight < np.inf for weight in weights) or not any(weights):
         raise ValueError(f"--weights must not be negative, nor all 0, not {list(weights)}")
     check_style_file(asked.output, asked.files)
     model = load(asked.model)

@@ -52,7 +52,7 @@ class Styles:
             many = f", or {levels * count} for {levels} levels" if levels > 1 else ""
             raise ValueError(f"{count} styles need as many --style-weights{many}, not {len(weights)}")
         for row in (weights[i : i + count] for i in range(0, len(weights), count)) if weights else ():
-            if min(row) < 0 or not 0 < max(row) < math.inf:
+            if not all(0 <= weight < math.inf for weight in row) or not any(row):
                 raise ValueError(f"--style-weights must not be negative, nor all 0, not {list(row)}")
         if self.style_mask and (len(self.style_mask) != count or any(path.is_dir() for path in self.paths)):
             raise ValueError(f"--style-mask needs one mask for each of {count} style pictures")

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,13 @@ class Parquet:
     decode: Decode = decode
 
     def shards(self) -> list[str]:
-        return shard_files(self.source, ".parquet")
+        """The names of files, sorted; raises ValueError for none, or where the first has a column of ours already."""
+        import pyarrow.parquet
+
+        found = shard_files(self.source, ".parquet")
+        with suppress(pyarrow.ArrowException):  # one that is broken is told when it is read
+            check_columns(pyarrow.parquet.read_schema(self.source / found[0]).names, found[0])
+        return found
 
     def done(self, shard: str, copies: list[str]) -> bool:
         return (self.output / shard).exists()

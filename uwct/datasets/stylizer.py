@@ -32,7 +32,7 @@ from uwct.pipeline.styles import Style, stack_styles
 from uwct.transforms.matching import TRANSFORMS
 
 TOLD = ("style", "weight", "strength", "seed")  # the columns of what was drawn
-MOST = 10_000  # copies, styles mixed and so on: all of a picture's are planned, and held, before the first is made
+MOST = 10_000  # of copies, styles mixed, pictures at once and processes, all of which are planned before work begins
 
 
 @dataclasses.dataclass(frozen=True)

@@ -106,7 +106,10 @@ def _from_memory(path: Path, folder: Path) -> LargePicture:
 
 
 def _by_strips(path: Path, folder: Path) -> LargePicture:
-    """What libvips reads; of faults that it only warns of, Pillow says whether they are harmless."""
+    """What libvips reads; of faults that it only warns of, Pillow says whether they are harmless.
+
+    That takes the picture whole, some 5 bytes a pixel.
+    """
     import pyvips
 
     try:

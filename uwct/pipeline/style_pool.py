@@ -21,7 +21,7 @@ from uwct.pipeline.style_files import encoder_hash, load_style, save_style
 from uwct.pipeline.styles import Style, encode_style
 from uwct.transforms.statistics import Moments
 
-IN_MEMORY = 128  # styles, of up to 2.3 MiB
+IN_MEMORY = 128  # styles, of up to 2.3 MiB, or 7.0 with manners
 # What reading or encoding a file raises that is no whole style.
 UNREADABLE = (ValueError, OSError, FloatingPointError, MemoryError, SafetensorError, jax.errors.JaxRuntimeError)
 
