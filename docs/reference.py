@@ -40,5 +40,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Links out of docs/ lead to those files; HTML's pictures do already, a page being a folder of the site."""
-    return re.sub(r"\]\(\.\./", "](", markdown)
+    """Links out of docs/ lead to those files; HTML's pictures do already, a page being a folder of the site.
+
+    Those to a module lead to its page.
+    """
+    pages = {f"uwct/{name.replace('.', '/')}.py": f"reference/{name}.md" for name in modules(config)}
+    return re.sub(r"(\]\()\.\./([^)]+)", lambda link: link[1] + pages.get(link[2], link[2]), markdown)
