@@ -173,6 +173,8 @@ def test_newton_schulz_stops_by_its_rule():
 def test_newton_schulz_is_finite_where_there_is_no_inverse_and_shows_nan():
     for a in (np.zeros((4, 4)), np.diag([1.0, 1.0, 0.0, 0.0])):
         assert all(np.isfinite(part).all() for part in newton_schulz(jnp.asarray(a, jnp.float32)))
+        found = jax.jvp(lambda a: newton_schulz(a, steps=5), (jnp.asarray(a, jnp.float32),), (jnp.eye(4),))
+        assert all(np.isfinite(part).all() for parts in found for part in parts)
     assert all(np.isnan(part).all() for part in newton_schulz(jnp.full((4, 4), jnp.nan)))
 
 

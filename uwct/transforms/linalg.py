@@ -268,7 +268,7 @@ def newton_schulz(
     eye = jnp.eye(size, dtype=a.dtype)
     mean = jnp.trace(a, axis1=-2, axis2=-1)[..., None, None] / size
     safe = jnp.where(mean > 0, mean, 1)
-    rounding = 2 * eps * jnp.sqrt(jnp.square(lax.stop_gradient(a)).sum((-2, -1), keepdims=True))
+    rounding = 2 * eps * jnp.linalg.norm(lax.stop_gradient(a), axis=(-2, -1), keepdims=True)
     lifted = a + jnp.maximum(floor * safe, rounding) * eye
     norm = jnp.linalg.norm(lifted, axis=(-2, -1), keepdims=True)
 
