@@ -47,19 +47,20 @@ def test_what_is_imported_is_not_garbage(monkeypatch):
 
 @pytest.fixture
 def programs(tmp_path, monkeypatch):
-    """Ten of 100 bytes, the first used longest ago, in the user's cache directory, beside a file of another kind."""
+    """Ten of 100 bytes, JAX's and ours, the first used longest ago, in the user's cache directory, and another file."""
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
     monkeypatch.setattr(cache.platformdirs, "user_cache_dir", lambda *_, **__: str(tmp_path))
     (tmp_path / "notes.txt").write_bytes(bytes(1000))
     os.utime(tmp_path / "notes.txt", (0, 0))
     for i in range(10):
-        (tmp_path / f"jit_{i}-cache").write_bytes(bytes(100))
-        os.utime(tmp_path / f"jit_{i}-cache", (1000 + i, 10 - i))  # read in this order, written in the other
+        program = tmp_path / (f"jit_{i}-cache" if i % 2 else f"jit_{i}-0.program")
+        program.write_bytes(bytes(100))
+        os.utime(program, (1000 + i, 10 - i))  # read in this order, written in the other
     return tmp_path
 
 
 def left(folder):
-    return sorted(int(path.name[4:-6]) for path in folder.glob("*-cache"))
+    return sorted(int(path.name[4]) for path in folder.glob("jit_*"))
 
 
 def test_what_was_used_longest_ago_is_deleted_from_the_disk(programs, monkeypatch):

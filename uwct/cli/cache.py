@@ -11,11 +11,14 @@ from typing import Any
 import jax
 import platformdirs
 
+from uwct.cli.stored import LOADED, SUFFIX, Store
+from uwct.transforms.programs import keep_by
+
 # Each program keeps memory, and mappings of memory, of which Linux gives a process 65,530.
 MOST_PROGRAMS = 5000
 # Compiling takes a fifth less time when LLVM does not unroll loops; what is compiled is no slower.
 QUICKER = "--xla_backend_extra_options=xla_cpu_disable_loop_unrolling"
-# Of compiled programs on disk: a bucket of sizes adds some 35 files of 10 kB, a size a few hundred with --refine.
+# Of compiled programs on disk: a bucket of sizes adds some 30 files, 2 MB, a size a few hundred of JAX's with --refine.
 MOST_BYTES = 256 * 2**20
 _in_memory = 0
 
@@ -26,9 +29,10 @@ def count_programs() -> None:
 
     def count(event: str, *_: Any, **__: Any) -> None:
         global _in_memory
-        _in_memory += event == "/jax/core/compile/backend_compile_duration"
+        _in_memory += event in ("/jax/core/compile/backend_compile_duration", LOADED)
 
     jax.monitoring.register_event_duration_secs_listener(count)
+    jax.monitoring.register_event_listener(count)
 
 
 def make_room() -> None:
@@ -36,6 +40,7 @@ def make_room() -> None:
     global _in_memory
     if _in_memory > MOST_PROGRAMS:
         jax.clear_caches()
+        store_in.cache_clear()
         trim()
         _in_memory = 0
 
@@ -56,7 +61,7 @@ def trim() -> None:
     programs: list[tuple[float, int, Path]] = []
     place = folder()
     with suppress(OSError):  # there is no folder, or it may not be read
-        for program in place.glob("*-cache") if place else ():
+        for program in [*place.glob("*-cache"), *place.glob(f"*{SUFFIX}")] if place else ():
             with suppress(OSError):  # another process has deleted it
                 status = program.stat()
                 # When it was read, where the file system notes that, else when it was written.
@@ -86,11 +91,20 @@ def spare_the_collector() -> None:
 def start_quickly() -> None:
     """To be called before JAX computes anything, since then it reads how to compile: quickly.
 
-    The user's XLA_FLAGS come last.
+    The user's XLA_FLAGS come last. Most programs are kept whole (see stored.py).
     """
     os.environ["XLA_FLAGS"] = f"{QUICKER} {os.environ.get('XLA_FLAGS', '')}"
     jax.config.update("jax_traceback_in_locations_limit", 0)  # programs that do not know which line they are of
     keep_programs()
+    config: Any = jax.config  # whose flags type checkers do not see
+    if config.jax_enable_compilation_cache and config.jax_compilation_cache_dir:
+        keep_by(lambda *called: store_in(config.jax_compilation_cache_dir).call(*called))
+
+
+@functools.cache
+def store_in(place: str) -> Store:
+    """The programs in a folder, with those that are in memory."""
+    return Store(Path(place))
 
 
 def keep_programs() -> None:

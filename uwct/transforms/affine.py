@@ -6,7 +6,6 @@ none. Every function is differentiable, and strengths and weights are traced val
 
 from collections.abc import Sequence
 
-import jax
 import jax.numpy as jnp
 from flax import struct
 from jax import Array, lax
@@ -20,17 +19,12 @@ class Affine(struct.PyTreeNode):
     matrix: Array
     bias: Array
 
-    @jax.jit
     def apply(self, features: Array) -> Array:
         """Maps `features[..., H, W, C]` of floats; computes in the map's dtype, returns the features' dtype.
 
         Raises ValueError for integers.
         """
-        if not jnp.issubdtype(features.dtype, jnp.floating):
-            raise ValueError(f"features must be floats, not {features.dtype}")
-        dtype = jnp.promote_types(self.matrix.dtype, features.dtype)
-        y = jnp.einsum("...dc,...hwc->...hwd", self.matrix, features.astype(dtype), precision=lax.Precision.HIGHEST)
-        return (y + self.bias[..., None, None, :]).astype(features.dtype)
+        return _applied(self, features)
 
     def blend(self, alpha: Array | float) -> "Affine":
         """`alpha A + (1 - alpha) I`: strength `alpha[...]` in [0, 1]; 0 is the identity (Li et al. 2017, eq. 5)."""
@@ -38,6 +32,15 @@ class Affine(struct.PyTreeNode):
         identity = jnp.eye(self.matrix.shape[-1], dtype=self.matrix.dtype)
         matrix = strength[..., None] * self.matrix + (1 - strength[..., None]) * identity
         return Affine(matrix, strength * self.bias)
+
+
+@quick_jit()
+def _applied(affine: Affine, features: Array) -> Array:
+    if not jnp.issubdtype(features.dtype, jnp.floating):
+        raise ValueError(f"features must be floats, not {features.dtype}")
+    dtype = jnp.promote_types(affine.matrix.dtype, features.dtype)
+    y = jnp.einsum("...dc,...hwc->...hwd", affine.matrix, features.astype(dtype), precision=lax.Precision.HIGHEST)
+    return (y + affine.bias[..., None, None, :]).astype(features.dtype)
 
 
 @quick_jit(options=UNOPTIMISED)

@@ -189,7 +189,7 @@ def _decomposed(decompose: Callable[[Array], tuple[Array, Array]], a: Array) -> 
 
 
 @cache
-def _load_lapack() -> None:
+def load_lapack() -> None:
     """Loads SciPy's LAPACK, by which jaxlib decomposes, for one thread.
 
     Of several, those that wait for the next matrix spin on cores that convolutions need; and even alone, one is faster.
@@ -204,7 +204,7 @@ def _load_lapack() -> None:
 
 
 def _one_by_one(a: Array, decompose: Callable[[Array], tuple[Array, Array]]) -> tuple[Array, Array]:
-    _load_lapack()
+    load_lapack()
 
     @jax.custom_batching.sequential_vmap
     def of_one(a: Array) -> tuple[Array, Array]:

@@ -1,8 +1,9 @@
 """How functions become programs: which form a platform takes, and how long one may be compiled."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import wraps
+from inspect import signature
 from typing import Any, NamedTuple, TypeVar, cast
 
 import jax
@@ -26,6 +27,7 @@ def _untraced() -> Any:
 
 
 NO_TRACE = _untraced()
+config: Any = jax.config  # whose flags type checkers do not see
 
 
 def tracing() -> bool:
@@ -34,6 +36,15 @@ def tracing() -> bool:
 
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+# What calls a jitted function with arguments by name, of which some are static.
+Keeper = Callable[[Any, dict[str, Any], Sequence[str]], Any]
+_keeper: Keeper | None = None
+
+
+def keep_by(keeper: Keeper | None) -> None:
+    """From now on `keeper` calls the programs of `quick_jit` that stand alone, on one CPU; None: JAX itself does."""
+    global _keeper
+    _keeper = keeper
 
 
 def quick_jit(
@@ -52,7 +63,10 @@ def quick_jit(
         @wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
             alone = not tracing() and jax.default_backend() == "cpu"
-            return (quick if alone and small(*args, **kwargs) else plain)(*args, **kwargs)
+            jitted = quick if alone and small(*args, **kwargs) else plain
+            if alone and _keeper and jax.device_count() == 1 and not config.jax_disable_jit:
+                return _keeper(jitted, signature(function).bind(*args, **kwargs).arguments, static)
+            return jitted(*args, **kwargs)
 
         return cast(Function, call)
 
@@ -89,7 +103,6 @@ _compiled = jax.jit(platform_p.bind, static_argnames=("cpu", "default", "static"
 
 @platform_p.def_impl
 def _compute(*args: Array, cpu: Callable[..., Any], default: Callable[..., Any], static: Any, shapes: Any) -> Any:
-    config: Any = jax.config  # whose flags type checkers do not see
     if config.jax_disable_jit:
         form = cpu if jax.default_backend() == "cpu" else default
         return jax.tree.leaves(form(*args, *static))

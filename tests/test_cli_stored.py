@@ -1,0 +1,213 @@
+"""Programs kept whole on disk: the next process neither traces nor compiles them, and none serves that should not."""
+
+import json
+import os
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from uwct.cli import cache, stored
+from uwct.cli.stored import LOADED, Store
+from uwct.transforms import programs
+from uwct.transforms.matching import adain, wct
+from uwct.transforms.programs import quick_jit
+
+ARGUMENTS = {"x": np.float32([[2, 1], [1, 2]]), "more": {"shift": 1}}
+
+
+@partial(jax.jit, static_argnames=("power", "chosen"))
+def roots(x, more, power, chosen=None):
+    """Of a decomposition by LAPACK, so that its functions must be there when it is read again."""
+    return {"roots": jnp.linalg.eigh(x)[0] ** power + more["shift"]}
+
+
+@pytest.fixture
+def loaded():
+    """What is told of programs that are read from the disk."""
+    seen = []
+    jax.monitoring.register_event_listener(lambda event, **_: seen.append(event) if event == LOADED else None)
+    return seen
+
+
+def called(folder, power=2, chosen=None, **changes):
+    arguments = {**ARGUMENTS, **changes, "power": power, "chosen": chosen}
+    return Store(folder).call(roots, arguments, ("power", "chosen"))["roots"]
+
+
+def test_what_one_store_compiled_another_reads(tmp_path, loaded):
+    np.testing.assert_allclose(called(tmp_path), [2, 10], rtol=1e-6)  # 1 and 3, squared, and 1
+    assert loaded == []
+    np.testing.assert_allclose(called(tmp_path), [2, 10], rtol=1e-6)
+    np.testing.assert_allclose(called(tmp_path, more={"shift": 5}), [6, 14], rtol=1e-6)
+    assert loaded == [LOADED, LOADED]
+    (file,) = tmp_path.iterdir()
+    assert file.name.startswith("roots-")
+
+
+def test_another_type_structure_or_static_argument_is_another_program(tmp_path, loaded):
+    called(tmp_path)
+    np.testing.assert_allclose(called(tmp_path, power=3), [2, 28], rtol=1e-6)
+    np.testing.assert_allclose(called(tmp_path, more={"shift": 1.5}), [2.5, 10.5], rtol=1e-6)
+    np.testing.assert_allclose(called(tmp_path, more={"shift": 1, "none": 0}), [2, 10], rtol=1e-6)
+    np.testing.assert_allclose(called(tmp_path, x=np.eye(3, dtype=np.float32)), [2, 2, 2], rtol=1e-6)
+    called(tmp_path, chosen=wct)
+    called(tmp_path, chosen=adain)
+    with jax.enable_x64(True):
+        np.testing.assert_allclose(called(tmp_path, x=np.float64(ARGUMENTS["x"])), [2, 10], rtol=1e-14)
+    assert loaded == []
+    assert len([*tmp_path.iterdir()]) == 8
+
+
+def test_functions_that_are_not_uwcts_are_not_told_apart_and_nothing_is_kept(tmp_path):
+    called(tmp_path, chosen=lambda: 0)
+    called(tmp_path, chosen=called)
+    called(tmp_path, chosen=partial(wct, method="eigh"))
+    assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[:-1], lambda data: data[:20], lambda data: b"", lambda data: data[::-1]]
+)
+def test_a_file_that_is_not_whole_is_written_anew(tmp_path, loaded, damage):
+    called(tmp_path)
+    (file,) = tmp_path.iterdir()
+    whole = file.read_bytes()
+    file.write_bytes(damage(whole))
+    np.testing.assert_allclose(called(tmp_path), [2, 10], rtol=1e-6)
+    assert loaded == []
+    called(tmp_path)
+    assert loaded == [LOADED]
+    assert [*tmp_path.iterdir()] == [file]
+
+
+def test_where_nothing_can_be_written_it_computes(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    np.testing.assert_allclose(called(tmp_path / "file"), [2, 10], rtol=1e-6)
+
+
+@pytest.fixture
+def described():
+    """What programs depend on, found out anew, now and for the tests after this."""
+    yield lambda: stored.basis.__wrapped__()
+    stored.basis.cache_clear()
+
+
+def test_they_depend_on_sources_settings_versions_and_processor(tmp_path, monkeypatch, described):
+    before = described()
+    assert described() == before
+    seen = {before}
+
+    def check():
+        assert described() not in seen
+        seen.add(described())
+
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_max_isa=AVX2")
+    check()
+    monkeypatch.setenv("JAX_DEFAULT_MATMUL_PRECISION", "float32")
+    check()
+    monkeypatch.setattr(jax, "__version__", "0.0")
+    check()
+    monkeypatch.setattr(stored, "_processor", lambda: ("other",))
+    check()
+    monkeypatch.setattr(stored, "PACKAGE", tmp_path)
+    check()
+    (tmp_path / "of").mkdir()
+    (tmp_path / "of" / "uwct.py").write_text("1")
+    check()
+    (tmp_path / "of" / "uwct.py").write_text("2")
+    check()
+
+
+def test_jaxs_cache_neither_gives_nor_gets_them(tmp_path, loaded):
+    """What it gives, written again, crashes when it is read."""
+    called(tmp_path)
+    (file,) = tmp_path.iterdir()
+    before = {*Path(jax.config.jax_compilation_cache_dir).iterdir()}
+    file.unlink()
+    roots.clear_cache()
+    called(tmp_path)
+    assert {*Path(jax.config.jax_compilation_cache_dir).iterdir()} == before
+    assert jax.config.jax_enable_compilation_cache
+    np.testing.assert_allclose(called(tmp_path), [2, 10], rtol=1e-6)
+    assert loaded == [LOADED]
+
+
+def test_programs_are_kept_where_they_stand_alone_on_one_device(monkeypatch):
+    seen = []
+    monkeypatch.setattr(programs, "_keeper", lambda jitted, arguments, static: seen.append((arguments, static)))
+    twice = quick_jit("times")(lambda x, times: times * x)
+    x = np.ones(2)
+    assert twice(x, 2).tolist() == [2, 2]  # there are two
+    monkeypatch.setattr(jax, "device_count", lambda: 1)
+    assert jax.vmap(partial(twice, times=2))(x).tolist() == [2, 2]
+    with jax.disable_jit():
+        assert twice(x, 2).tolist() == [2, 2]
+    assert seen == []
+    twice(x, times=2)
+    twice(x, 3)
+    assert seen == [({"x": x, "times": 2}, ("times",)), ({"x": x, "times": 3}, ("times",))]
+
+
+def test_forgotten_in_memory_they_are_read_again(tmp_path, monkeypatch, loaded):
+    def call():
+        cache.store_in(str(tmp_path)).call(roots, {**ARGUMENTS, "power": 2}, ("power",))
+
+    call()
+    call()
+    assert loaded == []
+    monkeypatch.setattr(cache, "_in_memory", cache.MOST_PROGRAMS + 1)
+    monkeypatch.setattr(cache, "trim", lambda: None)
+    cache.make_room()
+    call()
+    assert loaded == [LOADED]
+
+
+PAINT = """
+import collections, json, sys
+import jax
+from uwct.cli import stylize
+seen = collections.Counter()
+jax.monitoring.register_event_listener(lambda event, **_: seen.update([event]))
+jax.monitoring.register_event_duration_secs_listener(lambda event, *_, **__: seen.update([event]))
+for number, words in enumerate(json.loads(sys.argv[1])):
+    stylize.main(["--content", "photo.jpg", "--style", "a.png", "b.png", *words, "--output", f"{number}.png"])
+print(json.dumps(seen))
+"""
+LOWERED = "/jax/core/compile/jaxpr_to_mlir_module_duration"
+
+
+def test_a_later_command_lowers_next_to_nothing_and_paints_the_same(folder):
+    every = [["--transform", name] for name in ("wct", "adain", "monge", "whiten")]
+    every = [[*words, "--model", "tiny.safetensors", "--levels", "3", "1"] for words in every]
+    environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(folder / "cache")}
+
+    def painted(**changes):
+        done = subprocess.run(
+            [sys.executable, "-c", PAINT, json.dumps(every)],
+            env=environment | changes,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stderr == ""
+        return json.loads(done.stdout.splitlines()[-1]), [Path(f"{i}.png").read_bytes() for i in range(len(every))]
+
+    first, pictures = painted()
+    kept = len([*Path("cache").glob("*.program")])
+    assert kept > 15
+    assert LOADED not in first
+    second, again = painted()
+    assert again == pictures
+    assert second[LOADED] == kept
+    assert second[LOWERED] <= first[LOWERED] - kept + 1  # and one that loads LAPACK
+    Path("cache").rename("before")
+    third, plain = painted(JAX_ENABLE_COMPILATION_CACHE="false")
+    assert plain == pictures
+    assert third[LOWERED] == first[LOWERED]
+    assert not Path("cache").exists()
