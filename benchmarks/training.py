@@ -26,7 +26,7 @@ from uwct.networks import model as models
 from uwct.networks.config import LEVELS, ModelConfig
 from uwct.networks.vgg import encoder_layers
 from uwct.training import stepping
-from uwct.training.config import TrainConfig
+from uwct.training.config import Dtype, TrainConfig
 from uwct.training.parallel import Devices
 from uwct.training.reconstruction import Fixed, reconstruction_loss
 
@@ -43,7 +43,7 @@ class Arguments:
     crop: int = 256 if ON_GPU else 128
     """Height and width of the pictures."""
     decoder_width: float = 1.0
-    dtype: str = "bfloat16"
+    dtype: Dtype = "bfloat16"
     """Of our convolutions."""
     torch_dtype: str = "bfloat16" if ON_GPU else "float32"
     """Of PyTorch's: bfloat16 or float16 by torch.autocast, or float32."""

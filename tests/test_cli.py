@@ -1,3 +1,4 @@
+import dataclasses
 import shlex
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import pytest
 from conftest import HEED_SIGINT
 
 from uwct.cli import main as uwct_main
+from uwct.cli.parsing import parsed
 
 ROOT = Path(__file__).parents[1]
 
@@ -24,6 +26,22 @@ def test_uwct_names_its_commands(capsys, monkeypatch):
         uwct_main.main()
     assert end.value.code == 2
     assert "there is no command 'paint'" in capsys.readouterr().err
+
+
+@dataclasses.dataclass
+class Asked:
+    """What a command is asked."""
+
+    size: int = 0
+    """The long side in pixels, which is that of the photo where nothing is said, as far as
+    --tile allows."""
+
+
+def test_help_breaks_its_lines_where_the_terminal_ends_and_not_where_the_code_does(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit):
+        parsed(Asked, ["--help"], "ask", "Asks.")
+    assert "where nothing is said, as far as --tile allows. (default: 0)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("words", [["--help"], ["paint"]])

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import docstring_parser
 import tyro
+from docstring_parser import DocstringStyle
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from uwct.cli.errors import one_sentence
@@ -19,6 +21,20 @@ def parsed(kind: Any, argv: Sequence[str] | None, prog: str, description: str, *
     """
     with one_sentence():
         return tyro.cli(kind, args=argv, prog=prog, description=description, registry=_registry, **how)
+
+
+_parse = docstring_parser.parse_from_object
+
+
+def _read(obj: Any, style: DocstringStyle = DocstringStyle.AUTO) -> docstring_parser.Docstring:
+    """What a class says of its attributes, a line each: tyro keeps breaks before what is indented, or an option."""
+    found = _parse(obj, style)
+    for attribute in found.params:
+        attribute.description = " ".join((attribute.description or "").split())
+    return found
+
+
+docstring_parser.parse_from_object = _read  # by which tyro reads them
 
 
 @_registry.primitive_rule

@@ -2,6 +2,12 @@
 
 import dataclasses
 import math
+from typing import Literal, get_args
+
+Optimizer = Literal["adam", "muon", "least-squares"]
+Schedule = Literal["constant", "cosine"]
+Loss = Literal["variances", "sums"]
+Dtype = Literal["float32", "bfloat16", "float16"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,9 +55,9 @@ class TrainConfig:
     batch: int = 128
     crop: int = 256
     short_side: int = 0
-    optimizer: str = "adam"
+    optimizer: Optimizer = "adam"
     learning_rate: float = 1e-4
-    schedule: str = "constant"
+    schedule: Schedule = "constant"
     warmup: int = 0
     bridge_steps: int = 0
     feature_weight: float = 1.0
@@ -61,8 +67,8 @@ class TrainConfig:
     content_weight: float = 1.0
     reconstruction_weight: float = 0.2
     average: float = 0.0
-    loss: str = "variances"
-    dtype: str = "bfloat16"
+    loss: Loss = "variances"
+    dtype: Dtype = "bfloat16"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -73,8 +79,8 @@ class TrainConfig:
         if self.crop % 16:
             raise ValueError(f"crop must be a multiple of 16, not {self.crop}")
         for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name} must be one of {', '.join(choices)}, not {getattr(self, name)}")
+            if getattr(self, name) not in get_args(choices):
+                raise ValueError(f"{name} must be one of {', '.join(get_args(choices))}, not {getattr(self, name)}")
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"learning_rate must be positive, not {self.learning_rate}")
         for name in (field.name for field in dataclasses.fields(self) if field.name.endswith("_weight")):
@@ -91,12 +97,7 @@ class TrainConfig:
         return dataclasses.replace(self, steps=steps)
 
 
-_CHOICES = {
-    "optimizer": ("adam", "muon", "least-squares"),
-    "schedule": ("constant", "cosine"),
-    "loss": ("variances", "sums"),
-    "dtype": ("float32", "bfloat16", "float16"),
-}
+_CHOICES = {"optimizer": Optimizer, "schedule": Schedule, "loss": Loss, "dtype": Dtype}
 RECIPES = {
     "paper": TrainConfig(),
     "fast": TrainConfig(
