@@ -1,9 +1,13 @@
 """Large pictures in and out, against what images.py does with the same files."""
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
+import pyvips
 from conftest import picture
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, PngImagePlugin
 
 from uwct.pictures import images, strips
 from uwct.pictures.canvas import Canvas
@@ -49,6 +53,60 @@ def test_pictures_are_turned_upright(tmp_path, orientation):
     exif = Image.Exif()
     exif[274] = orientation
     agree(saved(tmp_path / "in.jpg", Image.fromarray(RGB), exif=exif, quality=95), tmp_path)
+
+
+def with_late(data, kind, value):
+    """A PNG's bytes with a further chunk after its pixels."""
+    chunk = struct.pack(">I", len(value)) + kind + value + struct.pack(">I", zlib.crc32(kind + value))
+    assert data[-8:-4] == b"IEND"
+    return data[:-12] + chunk + data[-12:]
+
+
+def xmp_that_turns(orientation):
+    return b'<x:xmpmeta><rdf:Description tiff:Orientation="%d"/></x:xmpmeta>' % orientation
+
+
+@pytest.mark.parametrize("place", ["EXIF", "XMP"])
+@pytest.mark.parametrize("deep", [False, True], ids=["8 bits", "16 bits"])
+def test_what_a_png_says_after_its_pixels_holds(tmp_path, place, deep):
+    """As ExifTool writes XMP."""
+    exif = Image.Exif()
+    exif[274], exif[271] = 6, "Camera"
+    late = (b"iTXt", b"XML:com.adobe.xmp" + bytes(5) + xmp_that_turns(6))
+    late = (b"eXIf", exif.tobytes()[6:]) if place == "EXIF" else late
+    pixels = pyvips.Image.new_from_array(RGB.astype(np.uint16) * 257 if deep else RGB)
+    data = pixels.copy(interpretation="rgb16" if deep else "srgb").write_to_buffer(".png", keep="none")
+    (tmp_path / "in.png").write_bytes(with_late(data, *late))
+    found, _ = agree(tmp_path / "in.png", tmp_path, atol=1e-6)
+    np.testing.assert_allclose(found.rgb.read(slice(None)), np.rot90(RGB, -1) / 255, atol=1e-6)
+    if place == "EXIF":
+        kept = Image.Exif()
+        kept.load(found.metadata.exif)
+        assert dict(kept) == {271: "Camera"}
+    else:
+        assert found.metadata.xmp == xmp_that_turns(6)
+
+
+def test_a_broken_block_after_the_pixels_is_none(tmp_path):
+    saved(tmp_path / "in.png", Image.fromarray(RGB))
+    whole = (tmp_path / "in.png").read_bytes()
+    for late in ((b"eXIf", b"nothing of the kind"), (b"tEXt", b"transparency" + bytes(1) + b"7")):
+        (tmp_path / "in.png").write_bytes(with_late(whole, *late))
+        found = strips.read(tmp_path / "in.png", tmp_path)
+        assert (found.metadata.exif, found.metadata.xmp, found.alpha) == (None, None, None)
+
+
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_xmp_turns_a_photo_that_exif_does_not(tmp_path, orientation):
+    agree(saved(tmp_path / "in.jpg", Image.fromarray(RGB), xmp=xmp_that_turns(orientation), quality=95), tmp_path)
+
+
+def test_the_pixels_of_a_png_are_read_by_strips_alone(tmp_path, monkeypatch):
+    """Pillow decodes a PNG without EXIF, whole, when it is asked for EXIF."""
+    path = saved(tmp_path / "in.png", Image.fromarray(RGB))
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", lambda image: pytest.fail("Pillow decodes it"))
+    assert images.upright_shape(path) == (300, 40)
+    np.testing.assert_array_equal(strips.read(path, tmp_path).rgb.read(slice(None)), np.float32(RGB) / 255)
 
 
 def test_alpha_profiles_grey_and_16_bits(tmp_path):

@@ -9,16 +9,17 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image, ImageCms, PngImagePlugin, UnidentifiedImageError
 
 from uwct.pictures import bounds
-from uwct.pictures.metadata import BROKEN, ORIENTATION
+from uwct.pictures.chunks import told_late
+from uwct.pictures.metadata import BROKEN, LARGEST_CHUNK, ORIENTATION, exif_of
 
 # The decoders that a picture's bytes may reach, by Pillow's names; some of the others start further programs.
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF", "AVIF", "JPEG2000")
-LARGEST_CHUNK = 2**24  # bytes that a PNG's text or profile may have, decompressed; cameras and editors write megabytes
 _SIGNATURE, _HEIF = 12, (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")  # a file's first bytes
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -40,15 +41,23 @@ def opened_header(path: Path) -> Iterator[Image.Image]:
     """A picture of which the header is read and no pixel; what goes wrong becomes a ValueError."""
     with path.open("rb") as file, one_sentence(str(path), file.read(_SIGNATURE)):
         file.seek(0)
-        with Image.open(file, formats=formats()) as image:
+        with open_image(file) as image:
             yield image
+
+
+def open_image(file: BinaryIO) -> Image.Image:
+    """A picture of which no pixel is decoded, and all that its file says is in `info`; raises what Pillow does."""
+    image = Image.open(file, formats=formats())
+    if image.format == "PNG":
+        image.info.update(told_late(file))
+    return image
 
 
 @contextmanager
 def opened(data: bytes, name: str) -> Iterator[tuple[Image.Image, bool]]:
     """The loaded, upright image, and whether it is a negative; what goes wrong becomes a ValueError."""
     # From memory: Pillow maps uncompressed TIFFs from their file, and then scrambles those with an orientation.
-    with one_sentence(name, data), Image.open(io.BytesIO(data), formats=formats()) as image:
+    with one_sentence(name, data), open_image(io.BytesIO(data)) as image:
         image.load()
         negative = getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == _MIN_IS_WHITE
         yield upright(image), negative
@@ -90,11 +99,12 @@ def upright(image: Image.Image) -> Image.Image:
 
 
 def orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1 where there is none."""
+    """The EXIF orientation, 1 to 8: 1 where there is none."""
     try:
-        return int(image.getexif().get(ORIENTATION, 1))
+        found = int(exif_of(image).get(ORIENTATION, 1))
     except BROKEN:
         return 1
+    return found if found in _TURNS else 1
 
 
 def to_rgba(image: Image.Image, negative: bool) -> tuple[list[np.ndarray], bytes | None]:
@@ -153,14 +163,23 @@ def is_unpacked_by_vips(image: Image.Image) -> bool:
     return image.format != "TIFF" or image.info.get("compression") in _COMPRESSIONS
 
 
-def deep_colors(data: bytes, name: str) -> list[np.ndarray]:
+def deep_colors(data: bytes, name: str, orientation: int) -> list[np.ndarray]:
     """The channels of a picture of 16 bits, upright, as float32 `[H, W]` in [0, 1], three or four of them."""
     import pyvips
 
     try:
-        image = pyvips.Image.new_from_buffer(data, "", fail_on="error").autorot()
+        image = turned_by_vips(pyvips.Image.new_from_buffer(data, "", fail_on="error"), orientation)
         image = image if image.bands > 2 else image.colourspace("rgb16")
         values = image.numpy().astype(np.float32) / 65535
     except pyvips.Error as error:
         raise ValueError(f"{name} cannot be read as a picture: {' '.join(str(error).split())}") from None
     return [values[..., i] for i in range(min(4, values.shape[-1]))]
+
+
+def turned_by_vips(image: Any, orientation: int) -> Any:
+    """A picture of libvips upright by `orientation`: libvips itself sees none in XMP, and none after a PNG's pixels."""
+    import pyvips
+
+    image = image.copy()
+    image.set_type(pyvips.GValue.gint_type, "orientation", orientation)
+    return image.autorot()

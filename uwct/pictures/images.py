@@ -146,12 +146,13 @@ def is_lossless(path: Path) -> bool:
 
 def decode(data: bytes, name: str) -> Picture:
     """The picture in the bytes of a file, as `read` gives it; raises ValueError, with `name`, when there is none."""
-    with decoding.one_sentence(name, data), Image.open(io.BytesIO(data), formats=decoding.formats()) as file:
+    with decoding.one_sentence(name, data), decoding.open_image(io.BytesIO(data)) as file:
         # Before it is turned, which takes what the file says of it away.
         metadata, frames, deep = metadata_of(file), frames_of(file), decoding.is_deep(file, data)
+        orientation = decoding.orientation(file)
     with decoding.opened(data, name) as (image, negative):
         rgba, profile = decoding.to_rgba(image, negative)
-    rgba = decoding.deep_colors(data, name) if deep else rgba
+    rgba = decoding.deep_colors(data, name, orientation) if deep else rgba
     alpha = rgba[3] if len(rgba) == 4 else None
     depth = 16 if deep or image.mode.startswith("I") else 8
     return Picture(np.stack(rgba[:3], axis=-1), alpha, profile, metadata, depth, frames)

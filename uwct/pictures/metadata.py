@@ -18,6 +18,7 @@ TELLING = {269, 270, 271, 272, 285, 305, 306, 315, 316, 18246, 18249, 33432, 337
 RESOLUTION = {282, 283, 296}
 OF_PIXELS = {40962, 40963, 40965}  # in the camera's block: width, height, and a pointer to what stays behind
 XMP_OF_PNG, XMP_OF_TIFF = "XML:com.adobe.xmp", 700
+LARGEST_CHUNK = 2**24  # bytes that a PNG's text or profile may have, decompressed; cameras and editors write megabytes
 PIXELS_PER_MM = 25.4  # by which dots per inch are divided
 LONGEST_IN_JPEG = 65504  # bytes of a block: a segment's 64 KiB less what stands before it
 UNKNOWN_DPI = (72.0, 72.0)  # EXIF's own word for it
@@ -83,11 +84,19 @@ def frames_of(image: Image.Image) -> int:
         return 1
 
 
+def exif_of(image: Image.Image) -> Image.Exif:
+    """The block of an open picture, of which no pixel is decoded; raises one of BROKEN where it cannot be read.
+
+    A PNG without one before its pixels Pillow would decode in search of one behind, which `decoding.open_image` found.
+    """
+    return Image.Image.getexif(image)
+
+
 def _exif(image: Image.Image) -> bytes | None:
     """The block without what no longer holds, and without the tags that cannot be written again."""
     kept = Image.Exif()
     try:
-        found = image.getexif()
+        found = exif_of(image)
         kept.update(_writable({tag: found[tag] for tag in found if tag in TELLING | RESOLUTION}))
         blocks = {pointer: block for pointer in BLOCKS if (block := _writable(found.get_ifd(pointer), pointer))}
         for pointer, block in blocks.items():

@@ -48,8 +48,8 @@ def read(path: Path, folder: Path, long_side: int = 0) -> LargePicture:
     ValueError when the file is not a whole picture.
     """
     with decoding.opened_header(path) as header:
-        metadata, frames = metadata_of(header), frames_of(header)
-    picture = _by_strips(path, folder) if is_plain(path) else _from_memory(path, folder)
+        metadata, frames, orientation = metadata_of(header), frames_of(header), decoding.orientation(header)
+    picture = _by_strips(path, folder, orientation) if is_plain(path) else _from_memory(path, folder)
     picture = dataclasses.replace(picture, metadata=metadata, frames=frames)
     return resized(picture, images.fitted(picture.rgb.shape[:2], long_side), folder)
 
@@ -105,7 +105,7 @@ def _from_memory(path: Path, folder: Path) -> LargePicture:
     return LargePicture(rgb, alpha, picture.icc_profile, depth=picture.depth)
 
 
-def _by_strips(path: Path, folder: Path) -> LargePicture:
+def _by_strips(path: Path, folder: Path, orientation: int) -> LargePicture:
     """What libvips reads; of faults that it only warns of, Pillow says whether they are harmless.
 
     That takes the picture whole, some 5 bytes a pixel.
@@ -114,23 +114,23 @@ def _by_strips(path: Path, folder: Path) -> LargePicture:
 
     try:
         try:
-            return _fetched(path, folder, fail_on="warning")
+            return _fetched(path, folder, orientation, fail_on="warning")
         except pyvips.Error:
             with decoding.opened_header(path) as image:
                 image.load()
-            return _fetched(path, folder, fail_on="error")
+            return _fetched(path, folder, orientation, fail_on="error")
     except pyvips.Error as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"{path} cannot be read as a picture: {reason}") from None
 
 
-def _fetched(path: Path, folder: Path, fail_on: str) -> LargePicture:
+def _fetched(path: Path, folder: Path, orientation: int, fail_on: str) -> LargePicture:
     """A picture row after row; raises pyvips.Error for faults from `fail_on` on, by libvips's names."""
     import pyvips
 
     # Unless the picture must be turned: then libvips decodes it to a file of its own first.
-    turned = _open(path).get_typeof("orientation") != 0
-    image = _open(path, access="random" if turned else "sequential", fail_on=fail_on).autorot()
+    image = _open(path, access="sequential" if orientation == 1 else "random", fail_on=fail_on)
+    image = decoding.turned_by_vips(image, orientation)
     bounds.check_pixels(str(path), (image.height, image.width))
     deep = image.format in ("ushort", "short")
     profile = image.get("icc-profile-data") if image.get_typeof("icc-profile-data") else None
