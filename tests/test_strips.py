@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import pyvips
 from conftest import picture
-from PIL import Image, ImageCms, PngImagePlugin
+from PIL import Image, ImageCms, JpegImagePlugin, PngImagePlugin
 
 from uwct.pictures import images, strips
 from uwct.pictures.canvas import Canvas
@@ -213,6 +213,19 @@ def test_faults_that_cost_no_pixel_are_none(tmp_path):
     scan = data.index(b"\xff\xda")
     (tmp_path / "in.jpg").write_bytes(data[:scan] + bytes(2) + data[scan:])
     agree(tmp_path / "in.jpg", tmp_path)
+
+
+def test_of_a_jpeg_with_a_fault_pillow_makes_a_small_picture(tmp_path, monkeypatch):
+    """Of its pixels, that is: all of its data is looked at."""
+    data, sizes = saved(tmp_path / "whole.jpg", Image.fromarray(RGB)).read_bytes(), []
+    scan = data.index(b"\xff\xda")
+    (tmp_path / "in.jpg").write_bytes(data[:scan] + bytes(2) + data[scan:])
+    real = JpegImagePlugin.JpegImageFile.load
+    monkeypatch.setattr(JpegImagePlugin.JpegImageFile, "load", lambda image: sizes.append(image.size) or real(image))
+    found = strips.read(tmp_path / "in.jpg", tmp_path)
+    assert sizes == [(5, 38)]
+    whole = strips.read(tmp_path / "whole.jpg", tmp_path)
+    np.testing.assert_array_equal(found.rgb.read(slice(None)), whole.rgb.read(slice(None)))
 
 
 def test_nothing_is_left_of_a_picture_that_cannot_be_written(tmp_path, monkeypatch):

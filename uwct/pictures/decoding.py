@@ -180,6 +180,8 @@ def turned_by_vips(image: Any, orientation: int) -> Any:
     """A picture of libvips upright by `orientation`: libvips itself sees none in XMP, and none after a PNG's pixels."""
     import pyvips
 
+    if orientation == 1:
+        return image  # one that it has turned libvips keeps a while, with all that was decoded for it
     image = image.copy()
     image.set_type(pyvips.GValue.gint_type, "orientation", orientation)
     return image.autorot()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -108,17 +109,18 @@ def _from_memory(path: Path, folder: Path) -> LargePicture:
 def _by_strips(path: Path, folder: Path, orientation: int) -> LargePicture:
     """What libvips reads; of faults that it only warns of, Pillow says whether they are harmless.
 
-    That takes the picture whole, some 5 bytes a pixel.
+    That takes a TIFF whole, some 5 bytes a pixel; of a JPEG the pixels are an eighth as wide and high.
     """
     import pyvips
 
+    with suppress(pyvips.Error):
+        return _fetched(path, folder, orientation, fail_on="warning")
+    # Here, not as that error is handled, which would keep all that libvips had read until then.
+    with decoding.opened_header(path) as image:
+        image.draft(image.mode, (1, 1))
+        image.load()
     try:
-        try:
-            return _fetched(path, folder, orientation, fail_on="warning")
-        except pyvips.Error:
-            with decoding.opened_header(path) as image:
-                image.load()
-            return _fetched(path, folder, orientation, fail_on="error")
+        return _fetched(path, folder, orientation, fail_on="error")
     except pyvips.Error as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"{path} cannot be read as a picture: {reason}") from None
