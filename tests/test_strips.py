@@ -1,5 +1,6 @@
 """Large pictures in and out, against what images.py does with the same files."""
 
+import io
 import struct
 import zlib
 
@@ -11,6 +12,8 @@ from PIL import Image, ImageCms, JpegImagePlugin, PngImagePlugin
 
 from uwct.pictures import images, strips
 from uwct.pictures.canvas import Canvas
+from uwct.pictures.metadata import Metadata
+from uwct.pictures.resolution import take_back
 
 RGB = np.uint8(255 * picture(300, 40))
 ALPHA = np.uint8(np.linspace(0, 255, 300 * 40).reshape(300, 40))
@@ -172,14 +175,38 @@ def test_sixteen_bits_and_metadata_go_through(tmp_path):
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp"])
 def test_what_a_file_does_not_say_is_not_made_up(tmp_path, suffix):
-    """By libvips: an EXIF block, and 25.4 dots per inch. PNG and TIFF get 72, EXIF's word for unknown."""
+    """By libvips: an EXIF block, and dots per inch."""
     found = strips.read(saved(tmp_path / "in.png", Image.fromarray(RGB)), tmp_path)
     strips.write(tmp_path / f"large{suffix}", found, tmp_path)
     images.write(tmp_path / f"deep{suffix}", images.Picture(picture(4, 5), depth=16))
     for name in ("large", "deep"):
         written = Image.open(tmp_path / f"{name}{suffix}")
-        assert written.info.get("dpi") == (pytest.approx((72, 72), rel=1e-3) if suffix in (".png", ".tif") else None)
+        assert "dpi" not in written.info
+        assert images.read(tmp_path / f"{name}{suffix}").metadata.dpi is None
         assert suffix == ".tif" or not written.getexif()
+    if suffix in (".png", ".tif"):
+        pixels = pyvips.Image.new_from_file(str(tmp_path / f"large{suffix}"), fail_on="warning").numpy()
+        np.testing.assert_array_equal(pixels, RGB)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_beside_exif_a_resolution_is_kept_and_none_made_up(tmp_path, suffix):
+    exif = Image.Exif()
+    exif[271] = "Camera"
+    for dpi in ((300, 200), None):
+        said = Metadata(exif.tobytes(), dpi=dpi)
+        images.write(tmp_path / f"out{suffix}", images.Picture(picture(4, 5), metadata=said, depth=16))
+        written = Image.open(tmp_path / f"out{suffix}")
+        assert suffix == ".tif" or written.getexif()[271] == "Camera"
+        assert written.info.get("dpi") == (pytest.approx(dpi, rel=1e-3) if dpi else None)
+
+
+def test_of_a_big_tiff_too_the_unit_is_taken_back():
+    file = io.BytesIO(pyvips.Image.new_from_array(RGB).write_to_buffer(".tif", bigtiff=True))
+    assert "dpi" in Image.open(file).info
+    take_back(file)
+    assert "dpi" not in Image.open(file).info
+    np.testing.assert_array_equal(np.asarray(Image.open(file)), RGB)
 
 
 def test_bad_files_are_refused(tmp_path):

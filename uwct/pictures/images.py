@@ -27,6 +27,7 @@ from uwct.pictures.metadata import (
     metadata_of,
     onto_vips,
 )
+from uwct.pictures.resolution import take_back
 
 STANDARD = Path("-")  # stands for standard input and output
 SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
@@ -241,8 +242,11 @@ def _deep_bytes(array: np.ndarray, picture: Picture, kind: str) -> bytes:
     if picture.icc_profile:
         image.set_type(pyvips.GValue.blob_type, "icc-profile-data", picture.icc_profile)
     options = {"keep": kept_by_vips(picture.metadata)} | ({"compression": "deflate"} if kind == "TIFF" else {})
-    found: bytes = onto_vips(image, picture.metadata).write_to_buffer({"PNG": ".png", "TIFF": ".tif"}[kind], **options)
-    return found
+    found = onto_vips(image, picture.metadata).write_to_buffer({"PNG": ".png", "TIFF": ".tif"}[kind], **options)
+    file = io.BytesIO(found)
+    if not picture.metadata.dpi:
+        take_back(file)
+    return file.getvalue()
 
 
 def pictures_in(folder: Path, *, recursive: bool = False) -> list[Path]:

@@ -156,7 +156,7 @@ def _tags(metadata: Metadata) -> dict[int, Any]:
 
 
 def onto_vips(image: Any, metadata: Metadata) -> Any:
-    """A picture of libvips with it; libvips writes a resolution into every PNG and TIFF."""
+    """A picture of libvips with it, and EXIF's word for an unknown resolution, which libvips writes into every EXIF."""
     import pyvips
 
     width, height = metadata.dpi or UNKNOWN_DPI

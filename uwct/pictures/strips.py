@@ -13,6 +13,7 @@ from uwct.files import replacing
 from uwct.pictures import bounds, decoding, images
 from uwct.pictures.canvas import Canvas
 from uwct.pictures.metadata import NOTHING, QUALITY, Metadata, frames_of, kept_by_vips, metadata_of, onto_vips
+from uwct.pictures.resolution import take_back
 
 ROWS = 256  # of a strip
 _PLAIN = ("JPEG", "PNG", "WEBP", "TIFF")  # which libvips reads as Pillow does, if they hold RGB or grey
@@ -209,6 +210,9 @@ def write(path: Path, picture: LargePicture, folder: Path, quality: int = QUALIT
         with replacing(path) as temporary:
             options = _OPTIONS.get(kind, {}) | ({"Q": quality} if kind in ("JPEG", "WEBP") else {})
             image.write_to_file(str(temporary), keep=kept_by_vips(picture.metadata), **options)
+            if not picture.metadata.dpi:
+                with temporary.open("r+b") as file:
+                    take_back(file)
     except pyvips.Error as error:
         raise OSError(f"{path} cannot be written: {' '.join(str(error).split())}") from None
 
