@@ -99,6 +99,17 @@ def test_a_broken_block_after_the_pixels_is_none(tmp_path):
         assert (found.metadata.exif, found.metadata.xmp, found.alpha) == (None, None, None)
 
 
+def test_a_block_after_the_pixels_with_a_wrong_checksum_turns_nobody(tmp_path):
+    """Pillow takes it without a look at that, once it has decoded the pixels."""
+    exif = Image.Exif()
+    exif[274] = 6
+    saved(tmp_path / "in.png", Image.fromarray(RGB))
+    data = bytearray(with_late((tmp_path / "in.png").read_bytes(), b"eXIf", exif.tobytes()[6:]))
+    data[-13] ^= 1
+    (tmp_path / "in.png").write_bytes(data)
+    agree(tmp_path / "in.png", tmp_path, atol=1e-6)
+
+
 @pytest.mark.parametrize("orientation", [3, 6])
 def test_xmp_turns_a_photo_that_exif_does_not(tmp_path, orientation):
     agree(saved(tmp_path / "in.jpg", Image.fromarray(RGB), xmp=xmp_that_turns(orientation), quality=95), tmp_path)

@@ -58,9 +58,12 @@ def opened(data: bytes, name: str) -> Iterator[tuple[Image.Image, bool]]:
     """The loaded, upright image, and whether it is a negative; what goes wrong becomes a ValueError."""
     # From memory: Pillow maps uncompressed TIFFs from their file, and then scrambles those with an orientation.
     with one_sentence(name, data), open_image(io.BytesIO(data)) as image:
+        found = orientation(image)  # of a PNG here, as of its header: Pillow may then add blocks that are broken
         image.load()
+        found = orientation(image) if image.format == "TIFF" else found  # 1 by then, since Pillow turns it
         negative = getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == _MIN_IS_WHITE
-        yield upright(image), negative
+        turn = _TURNS.get(found)
+        yield image if turn is None else image.transpose(turn), negative
 
 
 @functools.cache
@@ -92,14 +95,8 @@ def one_sentence(name: str, data: bytes) -> Iterator[None]:
         raise ValueError(f"{name} cannot be read as a picture: {error}") from None
 
 
-def upright(image: Image.Image) -> Image.Image:
-    """Turned by its EXIF orientation, whatever else the EXIF block holds; as it is where that cannot be read."""
-    turn = _TURNS.get(orientation(image))
-    return image if turn is None else image.transpose(turn)
-
-
 def orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1 to 8: 1 where there is none."""
+    """The EXIF orientation, 1 to 8, whatever else the block holds: 1 where there is none that can be read."""
     try:
         found = int(exif_of(image).get(ORIENTATION, 1))
     except BROKEN:
