@@ -59,13 +59,14 @@ def quick_jit(
     def decorate(function: Function) -> Function:
         plain = jax.jit(function, static_argnames=static)
         quick = jax.jit(function, static_argnames=static, compiler_options=options)
+        named = signature(function).bind
 
         @wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
             alone = not tracing() and jax.default_backend() == "cpu"
             jitted = quick if alone and small(*args, **kwargs) else plain
             if alone and _keeper and jax.device_count() == 1 and not config.jax_disable_jit:
-                return _keeper(jitted, signature(function).bind(*args, **kwargs).arguments, static)
+                return _keeper(jitted, named(*args, **kwargs).arguments, static)
             return jitted(*args, **kwargs)
 
         return cast(Function, call)
