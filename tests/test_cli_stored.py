@@ -138,6 +138,15 @@ def test_jaxs_cache_neither_gives_nor_gets_them(tmp_path, loaded):
     assert loaded == [LOADED]
 
 
+def test_what_jax_has_of_its_cache_in_memory_is_compiled_anew(tmp_path):
+    for _ in range(2):  # what is compiled at the first time comes from JAX's cache at the second
+        roots.clear_cache()
+        roots(**ARGUMENTS, power=5, chosen=None)
+    expected = [2, 244]  # 1 and 3 to the fifth, and 1
+    np.testing.assert_allclose(called(tmp_path, power=5), expected, rtol=1e-6)
+    np.testing.assert_allclose(called(tmp_path, power=5), expected, rtol=1e-6)
+
+
 def test_programs_are_kept_where_they_stand_alone_on_one_device(monkeypatch):
     seen = []
     monkeypatch.setattr(programs, "_keeper", lambda jitted, arguments, static: seen.append((arguments, static)))

@@ -66,6 +66,7 @@ class Store:
         with suppress(OSError, ValueError, RuntimeError):
             return _read(path, arguments)
         with _without_jaxs_cache():
+            jitted.clear_cache()  # else JAX may give a program that it has in memory, of its cache
             compiled = jitted.lower(**arguments, **fixed).compile()
         with suppress(OSError, ValueError, NotImplementedError):
             _write(path, compiled)
