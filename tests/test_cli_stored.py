@@ -113,6 +113,10 @@ def test_they_depend_on_sources_settings_versions_and_processor(tmp_path, monkey
     check()
     monkeypatch.setattr(jax, "__version__", "0.0")
     check()
+    monkeypatch.setenv("NPROC", "1")  # XLA's programs are for as many threads
+    check()
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(1000), raising=False)  # as `taskset` says
+    check()
     monkeypatch.setattr(stored, "_processor", lambda: ("other",))
     check()
     monkeypatch.setattr(stored, "PACKAGE", tmp_path)

@@ -136,12 +136,16 @@ def basis() -> str:
 
 
 def _processor() -> tuple[Any, ...]:
-    """What code is compiled for, as far as the system says: on Linux all features of the first core."""
+    """What code is compiled for, as far as the system says: on Linux all features of the first core.
+
+    And for how many threads: XLA has as many as there are cores for this process, or as two variables say.
+    """
     features = os.environ.get("PROCESSOR_IDENTIFIER", "")  # Windows'
     with suppress(OSError):
         first, _, _ = Path("/proc/cpuinfo").read_text().partition("\n\n")
         features = " ".join(line for line in first.splitlines() if line.startswith(("model name", "flags", "Features")))
-    return platform.machine(), features, os.cpu_count()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return platform.machine(), features, cores, os.environ.get("PJRT_NPROC"), os.environ.get("NPROC")
 
 
 def _name(value: Any) -> str | None:
