@@ -91,6 +91,19 @@ def test_where_nothing_can_be_written_it_computes(tmp_path):
     np.testing.assert_allclose(called(tmp_path / "file"), [2, 10], rtol=1e-6)
 
 
+def test_two_threads_may_write_one_program(tmp_path, monkeypatch):
+    compiled, path, replace = roots.lower(**ARGUMENTS, power=2).compile(), tmp_path / "a.program", os.replace
+
+    def after_another(source, target):
+        monkeypatch.setattr(os, "replace", replace)
+        stored._write(path, compiled)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", after_another)
+    stored._write(path, compiled)
+    assert [*tmp_path.iterdir()] == [path]
+
+
 @pytest.fixture
 def described():
     """What programs depend on, found out anew, now and for the tests after this."""

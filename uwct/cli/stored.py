@@ -27,6 +27,7 @@ from jax.experimental import serialize_executable
 from jax.experimental.compilation_cache import compilation_cache
 from jax.stages import Compiled
 
+from uwct.files import discard, new_beside
 from uwct.transforms.linalg import load_lapack
 from uwct.transforms.programs import config
 
@@ -96,12 +97,12 @@ def _write(path: Path, compiled: Compiled) -> None:
     serialized, _, tree = serialize_executable.serialize(compiled)
     data = pickle.dumps((serialized, jax.tree.unflatten(tree, [0] * tree.num_leaves)))
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    temporary = new_beside(path)
     try:
         temporary.write_bytes(hashlib.sha256(data).digest() + data)
         os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        discard(temporary)
 
 
 @contextmanager
