@@ -141,6 +141,31 @@ def test_they_depend_on_sources_settings_versions_and_processor(tmp_path, monkey
     check()
 
 
+def test_what_replaces_the_sources_later_is_not_what_the_programs_are_of(tmp_path, monkeypatch, described):
+    """`uwct web` may be updated before its first picture, which it paints as it was when it started."""
+    monkeypatch.setenv("XLA_FLAGS", "")
+    monkeypatch.setattr(stored, "PACKAGE", tmp_path)
+    stored.basis.cache_clear()
+    cache.start_quickly()
+    started = described()
+    (tmp_path / "new.py").write_text("1")
+    assert stored.basis() == started != described()
+
+
+@pytest.mark.parametrize(("place", "kept"), [("gs://bucket/uwct", 0), ("file:///tmp/uwct", 0), ("/tmp/uwct", 1)])
+def test_nothing_is_kept_on_servers(monkeypatch, described, place, kept):
+    seen = []
+    monkeypatch.setenv("XLA_FLAGS", "")
+    monkeypatch.setattr(cache, "keep_by", seen.append)
+    before = jax.config.jax_compilation_cache_dir
+    try:
+        jax.config.update("jax_compilation_cache_dir", place)
+        cache.start_quickly()
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
+    assert len(seen) == kept
+
+
 def test_jaxs_cache_neither_gives_nor_gets_them(tmp_path, loaded):
     """What it gives, written again, crashes when it is read."""
     called(tmp_path)

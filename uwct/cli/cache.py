@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import platformdirs
 
-from uwct.cli.stored import LOADED, SUFFIX, Store
+from uwct.cli.stored import LOADED, SUFFIX, Store, basis
 from uwct.transforms.programs import keep_by
 
 # Each program keeps memory, and mappings of memory, of which Linux gives a process 65,530.
@@ -97,8 +97,10 @@ def start_quickly() -> None:
     jax.config.update("jax_traceback_in_locations_limit", 0)  # programs that do not know which line they are of
     keep_programs()
     config: Any = jax.config  # whose flags type checkers do not see
-    if config.jax_enable_compilation_cache and config.jax_compilation_cache_dir:
-        keep_by(lambda *called: store_in(config.jax_compilation_cache_dir).call(*called))
+    place = config.jax_compilation_cache_dir
+    if config.jax_enable_compilation_cache and place and "://" not in place:  # JAX may keep its own on a server
+        basis()  # the sources as they are now, which an update may replace while `uwct web` waits for a picture
+        keep_by(lambda *called: store_in(place).call(*called))
 
 
 @functools.cache
