@@ -63,7 +63,7 @@ class Store:
             return jitted.lower(**arguments, **fixed).compile()
         identity = f"{jitted.__module__}.{jitted.__qualname__} {names} {types}"
         digest = hashlib.sha256(f"{basis()} {identity}".encode()).hexdigest()
-        path = self._folder / f"{jitted.__name__}-{digest}.program"
+        path = self._folder / f"{jitted.__name__}-{digest}{SUFFIX}"
         with suppress(OSError, ValueError, RuntimeError):
             return _read(path, arguments)
         with _without_jaxs_cache():
