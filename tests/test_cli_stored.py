@@ -166,6 +166,17 @@ def test_nothing_is_kept_on_servers(monkeypatch, described, place, kept):
     assert len(seen) == kept
 
 
+@pytest.mark.parametrize("searched", [jax.debug_nans, jax.debug_infs])
+def test_nothing_is_kept_where_jax_looks_for_what_is_not_finite(monkeypatch, described, searched):
+    """In a program that it has not traced it raises what is no FloatingPointError, and names no operation."""
+    seen = []
+    monkeypatch.setenv("XLA_FLAGS", "")
+    monkeypatch.setattr(cache, "keep_by", seen.append)
+    with searched(True):
+        cache.start_quickly()
+    assert seen == []
+
+
 def test_jaxs_cache_neither_gives_nor_gets_them(tmp_path, loaded):
     """What it gives, written again, crashes when it is read."""
     called(tmp_path)

@@ -98,7 +98,9 @@ def start_quickly() -> None:
     keep_programs()
     config: Any = jax.config  # whose flags type checkers do not see
     place = config.jax_compilation_cache_dir
-    if config.jax_enable_compilation_cache and place and "://" not in place:  # JAX may keep its own on a server
+    local = place and "://" not in place  # JAX may keep its own on a server
+    searched = config.jax_debug_nans or config.jax_debug_infs  # for which JAX must know what a program is of
+    if config.jax_enable_compilation_cache and local and not searched:
         basis()  # the sources as they are now, which an update may replace while `uwct web` waits for a picture
         keep_by(lambda *called: store_in(place).call(*called))
 
