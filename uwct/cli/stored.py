@@ -51,7 +51,8 @@ class Store:
         """`jitted(**arguments)`, of which those named in `static` are static."""
         fixed = {name: arguments.pop(name) for name in static if name in arguments}
         leaves, tree = jax.tree.flatten(arguments)
-        types = tuple(map(jax.typeof, leaves))
+        # Not JAX's types themselves: in 0.12 those of what a stored program gives are like no others.
+        types = tuple((each.shape, each.dtype, each.weak_type) for each in map(jax.typeof, leaves))
         key = (jitted, tree, types, tuple(fixed.items()), config.jax_enable_x64)
         if key not in self._loaded:
             self._loaded[key] = self._program(jitted, arguments, fixed, f"{tree} {types} {config.jax_enable_x64}")
