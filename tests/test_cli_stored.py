@@ -31,8 +31,14 @@ def roots(x, more, power, chosen=None):
 def loaded():
     """What is told of programs that are read from the disk."""
     seen = []
-    jax.monitoring.register_event_listener(lambda event, **_: seen.append(event) if event == LOADED else None)
-    return seen
+
+    def listen(event, **_):
+        if event == LOADED:
+            seen.append(event)
+
+    jax.monitoring.register_event_listener(listen)
+    yield seen
+    jax.monitoring.unregister_event_listener(listen)
 
 
 def called(folder, power=2, chosen=None, **changes):
@@ -86,9 +92,22 @@ def test_a_file_that_is_not_whole_is_written_anew(tmp_path, loaded, damage):
     assert [*tmp_path.iterdir()] == [file]
 
 
-def test_where_nothing_can_be_written_it_computes(tmp_path):
+def test_where_nothing_can_be_written_it_computes_and_says_so_once(tmp_path, capsys):
     (tmp_path / "file").write_bytes(b"")
     np.testing.assert_allclose(called(tmp_path / "file"), [2, 10], rtol=1e-6)
+    np.testing.assert_allclose(called(tmp_path / "file", power=3), [2, 28], rtol=1e-6)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"what was compiled cannot be kept for the next start: {tmp_path / 'file'}: File exists"
+
+
+def test_what_jax_cannot_serialize_is_not_kept(tmp_path, monkeypatch, capsys):
+    def refuse(compiled):
+        raise jax.errors.JaxRuntimeError("UNIMPLEMENTED")
+
+    monkeypatch.setattr(stored.serialize_executable, "serialize", refuse)
+    np.testing.assert_allclose(called(tmp_path), [2, 10], rtol=1e-6)
+    assert [*tmp_path.iterdir()] == []
+    assert capsys.readouterr().err == ""
 
 
 def test_two_threads_may_write_one_program(tmp_path, monkeypatch):

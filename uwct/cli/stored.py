@@ -70,8 +70,12 @@ class Store:
         with _without_jaxs_cache():
             jitted.clear_cache()  # else JAX may give a program that it has in memory, of its cache
             compiled = jitted.lower(**arguments, **fixed).compile()
-        with suppress(OSError, ValueError, NotImplementedError):
+        try:
             _write(path, compiled)
+        except OSError as error:
+            _say_that_none_are_kept(self._folder, error.strerror or str(error))
+        except (ValueError, RuntimeError):
+            pass  # of one that JAX cannot serialize
         return compiled
 
 
@@ -91,7 +95,7 @@ def _read(path: Path, arguments: dict[str, Any]) -> Compiled:
 
 
 def _write(path: Path, compiled: Compiled) -> None:
-    """Keeps a program; raises OSError where that cannot be, ValueError and NotImplementedError of one that JAX cannot.
+    """Keeps a program; raises OSError where that cannot be, ValueError or RuntimeError where JAX cannot serialize it.
 
     Nobody waits for the disk: of what a crash of the computer cuts short, the checksum tells.
     """
@@ -104,6 +108,12 @@ def _write(path: Path, compiled: Compiled) -> None:
         os.replace(temporary, path)
     finally:
         discard(temporary)
+
+
+@cache
+def _say_that_none_are_kept(folder: Path, reason: str) -> None:
+    """Once: a folder that cannot be written is no reason to fail, but every start will be slow."""
+    print(f"what was compiled cannot be kept for the next start: {folder}: {reason}", file=sys.stderr)
 
 
 @contextmanager

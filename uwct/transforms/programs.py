@@ -41,8 +41,8 @@ Keeper = Callable[[Any, dict[str, Any], Sequence[str]], Any]
 _keeper: Keeper | None = None
 
 
-def keep_by(keeper: Keeper | None) -> None:
-    """From now on `keeper` calls the programs of `quick_jit` that stand alone, on one CPU; None: JAX itself does."""
+def keep_by(keeper: Keeper) -> None:
+    """From now on `keeper` calls the programs of `quick_jit` that stand alone, on one CPU."""
     global _keeper
     _keeper = keeper
 
