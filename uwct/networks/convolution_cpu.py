@@ -53,10 +53,11 @@ def conv(x: Array, kernel: Array) -> Array:
     def block(start: Array) -> Parts:
         if tile == LARGE_TILE:  # a slice would be part of each of the many sums; what is gathered is made once
             at = start + jnp.arange(rows + 2)
-            return _conv_block(source.at[:, at].get(mode="promise_in_bounds"), kernel, tile)
-        return _conv_block(_rows(source, start, rows + 2), kernel, tile)
+            return _conv_block(_at_rows(source, at), wide, tile, x.dtype)
+        return _conv_block(_rows(source, start, rows + 2), wide, tile, x.dtype)
 
-    return _in_blocks(block, shape, rows, 1, tile, kernel)
+    wide = kernel.astype(_wide(x.dtype))
+    return _in_blocks(block, shape, rows, 1, tile, x.dtype)
 
 
 class Border(NamedTuple):
@@ -68,25 +69,22 @@ class Border(NamedTuple):
       size: its rows and columns.
       beyond: the rows, then the columns, that reflection puts before the first and after the last.
       edge: the column after the last, counted with the one before the first.
-      blocks: of rows that `layer` computes.
     """
 
     size: tuple[Any, Any]
     beyond: tuple[tuple[Any, Any], tuple[Any, Any]]
     edge: Any
-    blocks: Any
 
 
-def border_of(x: Any, kernel: Any, extent: tuple[Any, Any], upsampled: bool) -> Border:
-    """The border of an extent, numbers that may be traced, in features `x[..., H, W, C]` for `layer`."""
+def border_of(extent: tuple[Any, Any], upsampled: bool) -> Border:
+    """The border of an extent, numbers that may be traced, for `layer`."""
     traced = not all(isinstance(side, int) for side in extent)
     minimum, maximum = (jnp.minimum, jnp.maximum) if traced else (min, max)
     # An up-sampled picture's reflection about its border pixel is that pixel's twin: the source's border pixel.
-    step, (_, rows) = 0 if upsampled else 1, _plan(x, kernel, upsampled)
+    step = 0 if upsampled else 1
     beyond = [(minimum(step, side - 1), maximum(side - 1 - step, 0)) for side in extent]
-    numbers = Border(extent, (beyond[0], beyond[1]), extent[1] + 1, -(-extent[0] // rows))
     number = jnp.int32 if traced else np.int32
-    return jax.tree.map(number, numbers)
+    return jax.tree.map(number, Border(extent, (beyond[0], beyond[1]), extent[1] + 1))
 
 
 def layer(x: Array, kernel: Array, bias: Array, border: Border | None, *, relu: bool, upsampled: bool) -> Array:
@@ -97,7 +95,7 @@ def layer(x: Array, kernel: Array, bias: Array, border: Border | None, *, relu: 
     """
     n, height, width, channels = x.shape
     scale, (tile, rows) = 2 if upsampled else 1, _plan(x, kernel, upsampled)
-    around = border_of(x, kernel, (height, width), upsampled) if border is None else border
+    around = border_of((height, width), upsampled) if border is None else border
     around = jax.tree.map(lambda number: jnp.asarray(number, int), around)  # 64 bits where those are on
     (above, below), columns = around.beyond
     source = bits(x).reshape(n, height, width * channels)
@@ -105,14 +103,13 @@ def layer(x: Array, kernel: Array, bias: Array, border: Border | None, *, relu: 
     def block(start: Array) -> Parts:
         at = start - 1 + jnp.arange(rows + 2)
         at = jnp.where(at < 0, above, jnp.where(at < around.size[0], at, below))
-        within = source.at[:, at].get(mode="promise_in_bounds")
-        padded = _padded_columns(within, columns, channels).reshape(n, rows + 2, width + 2, channels)
-        if border is not None:  # the last column may lie in the middle
-            padded = lax.dynamic_update_slice_in_dim(padded, padded[:, :, -1:], around.edge, axis=2)
-        return _upsampled_block(padded, kernel, tile) if upsampled else _conv_block(padded, kernel, tile)
+        edge = None if border is None else around.edge
+        padded = _padded_columns(_at_rows(source, at).reshape(n, rows + 2, width, channels), columns, edge)
+        return (_upsampled_block if upsampled else _conv_block)(padded, wide, tile, x.dtype)
 
+    wide, until = kernel.astype(_wide(x.dtype)), None if border is None else around.size[0]
     shape = (n, scale * height, scale * width, kernel.shape[3])
-    return _in_blocks(block, shape, rows, scale, tile, kernel, bias, relu, None if border is None else around.blocks)
+    return _in_blocks(block, shape, rows, scale, tile, x.dtype, bias, relu, until)
 
 
 def tile_of(x: Any, kernel: Any, upsampled: bool = False) -> Tile:
@@ -143,37 +140,40 @@ def _in_blocks(
     rows: int,
     scale: int,
     tile: Tile,
-    kernel: Array,
+    dtype: Any,
     bias: Array | None = None,
     relu: bool = False,
-    blocks: Any = None,
+    until: Any = None,
 ) -> Array:
     """The whole `y[N, H, W, D]` of that shape; `block(k)` gives the parts that come of `rows` rows from the k-th on.
 
-    The source, which the rows are of, has H / scale of them. What fewer `blocks` than that takes leave out is 0.
+    The source, which the rows are of, has H / scale of them. Blocks that begin at the row `until` or after it are left
+    out, and 0.
     """
     n, height, width, outputs = shape
     high, apart = tile
-    blocks = -(-height // (scale * rows)) if blocks is None else blocks
+    each, last = high // scale, height // scale - rows  # the source's rows to a tile's, and where the last block begins
+    until = height // scale if until is None else until
     whole = apart == 1 and outputs > FEW_CHANNELS  # narrow pixels go as one long row
     columns, channels = (1, width * outputs) if whole else (width // apart, outputs)
-    biases = None if bias is None else jnp.tile(bias.astype(_wide(kernel.dtype)), channels // outputs)
+    biases = None if bias is None else jnp.tile(bias.astype(_wide(dtype)), channels // outputs)
 
     def finished(sums: Array) -> Array:
         y = sums.reshape(n, scale * rows // high, columns, channels)
         y = y if biases is None else y + biases
-        return bits((jnp.maximum(y, 0) if relu else y).astype(kernel.dtype))
+        return bits((jnp.maximum(y, 0) if relu else y).astype(dtype))
 
-    def step(k: Array, y: Array) -> Array:
-        start = jnp.minimum(k * rows, height // scale - rows)  # the last block may lie over the one before
-        for i, row in enumerate(block(start)):
+    def step(state: tuple[Array, Array]) -> tuple[Array, Array]:
+        k, y = state
+        for i, row in enumerate(block(jnp.minimum(each * k, last))):
             for j, part in enumerate(row):
-                at = (0, scale * start // high, i * columns, j * channels)
-                y = lax.dynamic_update_slice(y, finished(part), at)
-        return y
+                at = (0, k, i * columns, j * channels)  # the last block's is moved too, by XLA: it would reach too far
+                y = lax.dynamic_update_slice(y, finished(part), at, allow_negative_indices=False)
+        return k + rows // each, y
 
-    y = bits(jnp.zeros((n, height // high, high * columns, apart * channels), kernel.dtype))
-    return floats(lax.fori_loop(0, blocks, step, y), kernel.dtype).reshape(shape)
+    y = bits(jnp.zeros((n, height // high, high * columns, apart * channels), dtype))
+    _, y = lax.while_loop(lambda state: each * state[0] < until, step, (jnp.asarray(0), y))
+    return floats(y, dtype).reshape(shape)
 
 
 def conv_input(y: Array, kernel: Array) -> Array:
@@ -200,55 +200,57 @@ def conv_kernel(x: Array, y: Array) -> Array:
     return (total + rest).astype(dtype)
 
 
-def _conv_block(x: Array, kernel: Array, tile: Tile) -> Parts:
+def _conv_block(x: Array, kernel: Array, tile: Tile, dtype: Any) -> Parts:
+    """The parts of `[N, H, W, D]` from `x[N, H + 2, W + 2, C]`, bits of `dtype`, and a kernel not yet rounded to it."""
     _, height, width, channels = x.shape
     height, width, outputs = height - 2, width - 2, kernel.shape[3]
     if channels <= FEW_CHANNELS:
-        return [[_dot(_taps(x), kernel.reshape(9 * channels, outputs), ((3,), (0,)))]]
+        return [[_product(_taps(x), kernel.reshape(9 * channels, outputs), dtype)]]
     if outputs <= FEW_CHANNELS:  # project every pixel on the nine taps, then shift and add
-        p = _dot(x, kernel.transpose(2, 0, 1, 3).reshape(channels, 9 * outputs), ((3,), (0,)))
+        p = _product(x, kernel.transpose(2, 0, 1, 3).reshape(channels, 9 * outputs), dtype)
         p = p.reshape(*p.shape[:3], 3, 3, outputs)
         return [[_sum(p[:, i : i + height, j : j + width, i, j] for i in range(3) for j in range(3))]]
     if tile[1] > 1:
-        return _winograd_block(x, kernel, tile)
+        return _winograd_block(x, kernel, tile, dtype)
     if width % 2 == 0:
-        columns, kernel = _column_pairs(x), _kernel_pairs(kernel)
+        columns, rows = _column_pairs(x), _kernel_pairs(kernel)
     else:
-        columns, kernel = _columns(x), kernel.reshape(3, 3 * channels, outputs)
-    return [[_sum(_dot(columns[:, i : i + height], kernel[i], ((3,), (0,))) for i in range(3))]]
+        columns, rows = _columns(x), kernel.reshape(3, 3 * channels, outputs)
+    rows = rows.astype(dtype)
+    return [[_sum(_product(columns[:, i : i + height], rows[i], dtype) for i in range(3))]]
 
 
-def _winograd_block(x: Array, kernel: Array, tile: Tile) -> Parts:
+def _winograd_block(x: Array, kernel: Array, tile: Tile, dtype: Any) -> Parts:
     """`_conv_block` by Winograd's algorithm; with tiles of one row, the taps of a column are summed by the products."""
     if tile[0] == 1:
-        x, kernel = _three_rows(x), kernel.swapaxes(0, 1).reshape(1, 3, 3 * x.shape[3], -1)
-    dtype, wide = kernel.dtype, _wide(kernel.dtype)
+        x, taps = _three_rows(x), [[kernel[:, j] for j in range(3)]]
+    else:
+        taps = [[kernel[i, j] for j in range(3)] for i in range(3)]
 
     def product(v: Array, u: Array) -> Array:
-        return _dot(v.astype(dtype), u.astype(dtype), ((3,), (0,)))
+        return _product(v.astype(dtype), u.reshape(v.shape[-1], -1), dtype)
 
-    return correlate(floats(x, dtype).astype(wide), kernel.astype(wide), tile, product)
+    return correlate(floats(x, dtype).astype(kernel.dtype), taps, tile, product)
 
 
-def _upsampled_block(x: Array, kernel: Array, tile: Tile) -> Parts:
-    """The convolution of an up-sampled picture, `[N, 2 H, 2 W, D]`, from `x[N, H + 2, W + 2, C]` before up-sampling."""
+def _upsampled_block(x: Array, kernel: Array, tile: Tile, dtype: Any) -> Parts:
+    """`_conv_block` of an up-sampled picture, `[N, 2 H, 2 W, D]`, from `x[N, H + 2, W + 2, C]` before up-sampling."""
     _, height, width, channels = x.shape
     height, width, outputs = height - 2, width - 2, kernel.shape[3]
-    kernels = [_summed_taps(rows, 1) for rows in _summed_taps(kernel.astype(_wide(kernel.dtype)), 0)]
+    kernels = [_summed_taps(rows, 1) for rows in _summed_taps(kernel, 0)]
     if tile[1] == 1:  # both columns in one product, of two rows and three columns
         columns = _columns(x)
         two = jnp.concatenate([columns[:, :-1], columns[:, 1:]], axis=-1)
 
         def both(a: int) -> Array:
             pair = [jnp.pad(kernels[a][b], ((0, 0), (b, 1 - b), (0, 0), (0, 0))) for b in (0, 1)]
-            return jnp.concatenate(pair, axis=-1).reshape(6 * channels, 2 * outputs).astype(kernel.dtype)
+            return jnp.concatenate(pair, axis=-1).reshape(6 * channels, 2 * outputs)
 
-        return [[_dot(two[:, a : a + height], both(a), ((3,), (0,)))] for a in (0, 1)]
+        return [[_product(two[:, a : a + height], both(a), dtype)] for a in (0, 1)]
     squares = jnp.concatenate([x[:, i : i + height + 1, j : j + width + 1] for i in (0, 1) for j in (0, 1)], axis=-1)
 
     def one(a: int, b: int) -> Array:
-        summed = kernels[a][b].reshape(4 * channels, outputs).astype(kernel.dtype)
-        return _dot(squares[:, a : a + height, b : b + width], summed, ((3,), (0,)))
+        return _product(squares[:, a : a + height, b : b + width], kernels[a][b].reshape(4 * channels, outputs), dtype)
 
     return [[one(a, b) for b in (0, 1)] for a in (0, 1)]
 
@@ -257,6 +259,13 @@ def _summed_taps(kernel: Array, axis: int) -> tuple[Array, Array]:
     """What a kernel's three taps along an axis add up to on two pixels of the source, for its even and odd outputs."""
     k0, k1, k2 = jnp.split(kernel, 3, axis)
     return jnp.concatenate([k0, k1 + k2], axis), jnp.concatenate([k0 + k1, k2], axis)
+
+
+def _kernel_pairs(kernel: Array) -> Array:
+    """The kernel for `_column_pairs`: `[3, 3, C, D] -> [3, 4 C, 2 D]`; one of each output's four pixels counts 0."""
+    _, _, channels, outputs = kernel.shape
+    shifted = [jnp.pad(kernel, ((0, 0), (j, 1 - j), (0, 0), (0, 0))) for j in (0, 1)]
+    return jnp.stack(shifted, axis=3).reshape(3, 4 * channels, 2 * outputs)
 
 
 def _kernel_block(x: Array, y: Array) -> Array:
@@ -273,10 +282,22 @@ def _kernel_block(x: Array, y: Array) -> Array:
     return jnp.stack(rows).reshape(3, 3, channels, outputs)
 
 
-def _padded_columns(x: Array, edges: tuple[Any, Any], channels: int) -> Array:
-    """One more column on either side of `[N, H, W * C]`, copies of those two."""
-    first, last = (lax.dynamic_slice_in_dim(x, edge * channels, channels, axis=2) for edge in edges)
-    return jnp.concatenate([first, x, last], axis=2)
+def _padded_columns(x: Array, beyond: tuple[Any, Any], edge: Any) -> Array:
+    """`[N, H, W + 2, C]` of `x[N, H, W, C]`: copies of two of its columns before and after, or at an `edge` within."""
+    n, height, _, channels = x.shape
+
+    def column(at: Any) -> Array:
+        return lax.dynamic_slice(x, (0, 0, at, 0), (n, height, 1, channels), allow_negative_indices=False)
+
+    padded = jnp.concatenate([column(beyond[0]), x, column(beyond[1])], axis=2)
+    if edge is None:
+        return padded
+    return lax.dynamic_update_slice(padded, column(beyond[1]), (0, 0, edge, 0), allow_negative_indices=False)
+
+
+def _at_rows(x: Array, rows: Array) -> Array:
+    """Those rows of `x[N, H, ...]`, all of which there are."""
+    return x.at[:, rows].get(mode="promise_in_bounds", wrap_negative_indices=False)
 
 
 def _columns(x: Array) -> Array:
@@ -303,13 +324,6 @@ def _column_pairs(x: Array) -> Array:
     return jnp.concatenate(halves, axis=-1)
 
 
-def _kernel_pairs(kernel: Array) -> Array:
-    """The kernel for `_column_pairs`: `[3, 3, C, D] -> [3, 4 C, 2 D]`; one of each output's four pixels counts 0."""
-    _, _, channels, outputs = kernel.shape
-    shifted = [jnp.pad(kernel, ((0, 0), (j, 1 - j), (0, 0), (0, 0))) for j in (0, 1)]
-    return jnp.stack(shifted, axis=3).reshape(3, 4 * channels, 2 * outputs)
-
-
 def bits(x: Array) -> Array:
     """Floats of 16 bits as integers; others as they are."""
     return lax.bitcast_convert_type(x, jnp.uint16) if x.dtype.itemsize == 2 else x
@@ -325,8 +339,12 @@ def _wide(dtype: jnp.dtype[Any]) -> jnp.dtype[Any]:
     return jnp.promote_types(dtype, jnp.float32)
 
 
+def _product(pixels: Array, matrix: Array, dtype: Any) -> Array:
+    """`[..., D]` of `[..., C]`, which may be bits, and `[C, D]`, in `dtype`."""
+    return _dot(floats(pixels, dtype), matrix.astype(dtype), ((pixels.ndim - 1,), (0,)))
+
+
 def _dot(a: Array, b: Array, axes: tuple[tuple[int, ...], tuple[int, ...]]) -> Array:
-    a = floats(a, b.dtype)
     return lax.dot_general(a, b, (axes, ((), ())), preferred_element_type=_wide(b.dtype))
 
 

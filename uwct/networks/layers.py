@@ -29,7 +29,7 @@ LIGHT = 2**28
 Extent = tuple[Any, Any] | None
 Pooling = Literal["floor", "ceil"]
 # The structure of a border, whose numbers are arguments one by one.
-BORDER: Any = jax.tree.structure(Border((0, 0), ((0, 0), (0, 0)), 0, 0))
+BORDER: Any = jax.tree.structure(Border((0, 0), ((0, 0), (0, 0)), 0))
 
 
 def _in_float32(layer: Callable[..., Array]) -> Callable[..., Array]:
@@ -72,8 +72,7 @@ def conv_layer(
     if extent is not None and padding != "reflect":
         raise ValueError(f'only padding "reflect" has an extent, not {padding!r}')
     how: Any = {"relu": relu, "upsampled": upsampled, "padding": padding, "dtype": dtype}
-    computed = jax.ShapeDtypeStruct(x.shape, dtype or x.dtype)
-    return _layer(x, kernel, bias, extent and border_of(computed, kernel, extent, upsampled), **how)
+    return _layer(x, kernel, bias, extent and border_of(extent, upsampled), **how)
 
 
 def _light(x: Array, kernel: Array, bias: Array, border: Border | None, **how: Any) -> bool:
@@ -145,7 +144,7 @@ def _fused(x: Array, kernel: Array, bias: Array, *rest: Any) -> Array:
     *numbers, relu, upsampled = rest
     pictures = x.reshape(-1, *x.shape[-3:])
     how = {"relu": relu, "upsampled": upsampled}
-    y = convolution_cpu.layer(pictures, kernel.astype(x.dtype), bias, _border(numbers), **how)
+    y = convolution_cpu.layer(pictures, kernel, bias, _border(numbers), **how)
     return y.reshape(*x.shape[:-3], *y.shape[1:])
 
 

@@ -52,14 +52,15 @@ def matrices(outputs: int, taps: int) -> Matrices:
     return Matrices(np.sign(scales) * lagrange, values(taps) / np.abs(scales), values(outputs).T)
 
 
-def correlate(x: Array, kernel: Array, tile: Tile, product: Callable[[Array, Array], Array]) -> Parts:
-    """Correlates `x[N, H + r - 1, W + s - 1, C]` with `kernel[r, s, C, D]`: `[N, H / m, W / n, D]` for a tile (m, n).
+def correlate(x: Array, kernel: Parts, tile: Tile, product: Callable[[Array, Array], Array]) -> Parts:
+    """Correlates `x[N, H + r - 1, W + s - 1, C]` with r x s taps `[C, D]`: `[N, H / m, W / n, D]` for a tile (m, n).
 
-    `product` is of pixels `[N, H / m, W / n, C]` and a matrix `[C, D]`. H is a multiple of m, W of n.
+    `product` is of pixels `[N, H / m, W / n, C]` and a sum of taps. H is a multiple of m, W of n.
     """
-    down, along = map(matrices, tile, kernel.shape[:2])
-    inputs = _transformed(_strided(x, kernel.shape, tile), down.inputs, along.inputs)
-    kernels = _transformed([list(row) for row in kernel], down.kernels, along.kernels)
+    taps = len(kernel), len(kernel[0])
+    down, along = map(matrices, tile, taps)
+    inputs = _transformed(_strided(x, taps, tile), down.inputs, along.inputs)
+    kernels = _transformed(kernel, down.kernels, along.kernels)
     products = [list(map(product, *rows)) for rows in zip(inputs, kernels, strict=True)]
     return _transformed(products, down.outputs, along.outputs)
 
