@@ -53,7 +53,8 @@ def monge(content: Moments, style: Moments, *, method: Method = "auto") -> Affin
     With content and style covariances C and S: C^(-1/2) (C^(1/2) S C^(1/2))^(1/2) C^(-1/2). The eigenvalues of the
     middle spread as far as those of both together, so its root is taken from S^(1/2) C^(1/2) (see `gram_sqrtm`).
     """
-    root, inverse = sqrtm(content.cov, method=method), inv_sqrtm(content.cov, method=method)
+    cov = content.cov
+    root, inverse = sqrtm(cov, method=method), inv_sqrtm(cov, method=method)
     of_both = jnp.matmul(sqrtm(style.cov, method=method), root, precision=lax.Precision.HIGHEST)
     middle = gram_sqrtm(of_both, method=method)
     return _centered(_product(inverse, middle, inverse), content.mean, style.mean)
