@@ -257,20 +257,6 @@ print(os.environ.get("OPENBLAS_NUM_THREADS"))
     assert result.stdout.splitlines() == [said or "1", str(said)], result.stderr
 
 
-def test_lapack_is_loaded_without_the_rest_of_scipy_which_can_still_be() -> None:
-    program = """
-import sys, jax, jax.numpy as jnp
-from uwct.transforms.linalg import sqrtm
-jax.jit(sqrtm)(jnp.eye(3)).block_until_ready()
-print([name for name in sorted(sys.modules) if name.startswith("scipy.linalg")])
-import scipy.linalg
-print(scipy.linalg.sqrtm([[4.0, 0.0], [0.0, 9.0]]).tolist())
-"""
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    loaded = "['scipy.linalg.cython_blas', 'scipy.linalg.cython_lapack']"
-    assert result.stdout.splitlines() == [loaded, "[[2.0, 0.0], [0.0, 3.0]]"], result.stderr
-
-
 def test_the_cpu_needs_no_loop_for_one_matrix():
     program = jax.jit(lambda a: sum(root(a) for root in ROOTS)).lower(jnp.eye(5)).as_text()
     assert "lapack_ssyevd_ffi" in program

@@ -67,7 +67,7 @@ def correlate(x: Array, kernel: Parts, tile: Tile, product: Callable[[Array, Arr
 
 def _strided(x: Array, taps: tuple[int, ...], tile: Tile) -> Parts:
     """The pixels that outputs of tiles are made of."""
-    (rows, columns), (high, wide) = taps[:2], tile
+    (rows, columns), (high, wide) = taps, tile
     height, width = x.shape[1] - rows + 1, x.shape[2] - columns + 1
     return [
         [x[:, i : i + height : high, j : j + width : wide] for j in range(wide + columns - 1)]

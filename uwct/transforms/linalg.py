@@ -16,11 +16,8 @@ by products too. Both hold for first derivatives in forward and reverse mode.
 
 import importlib
 import os
-import sys
 from collections.abc import Callable
 from functools import cache, partial
-from importlib.machinery import PathFinder
-from importlib.util import module_from_spec
 from typing import Literal
 
 import jax
@@ -201,21 +198,9 @@ def load_lapack() -> None:
     name = "OPENBLAS_NUM_THREADS"
     said = name in os.environ
     os.environ.setdefault(name, "1")
-    for module in ("scipy.linalg.cython_blas", "scipy.linalg.cython_lapack"):
-        _import_alone(module)
+    importlib.import_module("scipy.linalg.cython_lapack")
     if not said:  # processes that are started later have all their threads
         del os.environ[name]
-
-
-def _import_alone(name: str) -> None:
-    """Imports a module of `scipy.linalg` without that, which takes a seventh of a second more."""
-    folders = [os.path.join(path, "linalg") for path in importlib.import_module("scipy").__path__]
-    spec = PathFinder.find_spec(name, folders)
-    if name in sys.modules or spec is None or spec.loader is None:
-        importlib.import_module(name)
-    else:
-        sys.modules[name] = module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
 
 
 def _one_by_one(a: Array, decompose: Callable[[Array], tuple[Array, Array]]) -> tuple[Array, Array]:
