@@ -164,12 +164,12 @@ def _in_blocks(
         return bits((jnp.maximum(y, 0) if relu else y).astype(dtype))
 
     def step(state: tuple[Array, Array]) -> tuple[Array, Array]:
-        k, y = state
-        for i, row in enumerate(block(jnp.minimum(each * k, last))):
+        top, y = state  # a row of tiles
+        for i, row in enumerate(block(jnp.minimum(each * top, last))):
             for j, part in enumerate(row):
-                at = (0, k, i * columns, j * channels)  # the last block's is moved too, by XLA: it would reach too far
+                at = (0, top, i * columns, j * channels)  # XLA moves it, too, where the last block would reach too far
                 y = lax.dynamic_update_slice(y, finished(part), at, allow_negative_indices=False)
-        return k + rows // each, y
+        return top + rows // each, y
 
     y = bits(jnp.zeros((n, height // high, high * columns, apart * channels), dtype))
     _, y = lax.while_loop(lambda state: each * state[0] < until, step, (jnp.asarray(0), y))
@@ -261,13 +261,6 @@ def _summed_taps(kernel: Array, axis: int) -> tuple[Array, Array]:
     return jnp.concatenate([k0, k1 + k2], axis), jnp.concatenate([k0 + k1, k2], axis)
 
 
-def _kernel_pairs(kernel: Array) -> Array:
-    """The kernel for `_column_pairs`: `[3, 3, C, D] -> [3, 4 C, 2 D]`; one of each output's four pixels counts 0."""
-    _, _, channels, outputs = kernel.shape
-    shifted = [jnp.pad(kernel, ((0, 0), (j, 1 - j), (0, 0), (0, 0))) for j in (0, 1)]
-    return jnp.stack(shifted, axis=3).reshape(3, 4 * channels, 2 * outputs)
-
-
 def _kernel_block(x: Array, y: Array) -> Array:
     channels, outputs = x.shape[3], y.shape[3]
     pixels = (0, 1, 2)
@@ -324,6 +317,13 @@ def _column_pairs(x: Array) -> Array:
     n, height, width, channels = x.shape
     halves = [x[:, :, j : width - 2 + j].reshape(n, height, width // 2 - 1, 2 * channels) for j in (0, 2)]
     return jnp.concatenate(halves, axis=-1)
+
+
+def _kernel_pairs(kernel: Array) -> Array:
+    """The kernel for `_column_pairs`: `[3, 3, C, D] -> [3, 4 C, 2 D]`; one of each output's four pixels counts 0."""
+    _, _, channels, outputs = kernel.shape
+    shifted = [jnp.pad(kernel, ((0, 0), (j, 1 - j), (0, 0), (0, 0))) for j in (0, 1)]
+    return jnp.stack(shifted, axis=3).reshape(3, 4 * channels, 2 * outputs)
 
 
 def bits(x: Array) -> Array:

@@ -65,7 +65,7 @@ def correlate(x: Array, kernel: Parts, tile: Tile, product: Callable[[Array, Arr
     return _transformed(products, down.outputs, along.outputs)
 
 
-def _strided(x: Array, taps: tuple[int, ...], tile: Tile) -> Parts:
+def _strided(x: Array, taps: tuple[int, int], tile: Tile) -> Parts:
     """The pixels that outputs of tiles are made of."""
     (rows, columns), (high, wide) = taps, tile
     height, width = x.shape[1] - rows + 1, x.shape[2] - columns + 1
