@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from functools import partial
 from pathlib import Path
 
@@ -229,7 +230,12 @@ def test_what_jax_has_of_its_cache_in_memory_is_compiled_anew(tmp_path):
 
 def test_programs_are_kept_where_they_stand_alone_on_one_device(monkeypatch):
     seen = []
-    monkeypatch.setattr(programs, "_keeper", lambda jitted, arguments, static: seen.append((arguments, static)))
+
+    class Keeper:
+        def call(self, jitted, arguments, static):
+            seen.append((arguments, static))
+
+    monkeypatch.setattr(programs, "_keeper", Keeper)
     twice = quick_jit("times")(lambda x, times: times * x)
     x = np.ones(2)
     assert twice(x, 2).tolist() == [2, 2]  # there are two
@@ -241,6 +247,84 @@ def test_programs_are_kept_where_they_stand_alone_on_one_device(monkeypatch):
     twice(x, times=2)
     twice(x, 3)
     assert seen == [({"x": x, "times": 2}, ("times",)), ({"x": x, "times": 3}, ("times",))]
+
+
+SHAPES = {"x": jax.ShapeDtypeStruct((2, 2), np.float32), "more": {"shift": 1}}
+
+
+def test_of_shapes_it_gives_shapes_and_compiles_or_reads(tmp_path, loaded):
+    for expected in ([], [LOADED]):
+        store = Store(tmp_path)
+        found = store.call(roots, {**SHAPES, "power": 2}, ("power",))["roots"]
+        assert isinstance(found, jax.ShapeDtypeStruct)
+        assert (found.shape, found.dtype) == ((2,), np.float32)
+        np.testing.assert_allclose(store.call(roots, {**ARGUMENTS, "power": 2}, ("power",))["roots"], [2, 10])
+        assert loaded == expected
+        assert len([*tmp_path.iterdir()]) == 1
+
+
+def test_what_is_expected_is_compiled_with_the_first_that_is_missing(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(stored, "_compile", lambda lowered, path: seen.append(path.name) or lowered.compile())
+    store, walks = Store(tmp_path), []
+
+    def walk():
+        walks.append(None)
+        for power in (2, 3, 4):
+            store.call(roots, {**SHAPES, "power": power}, ("power",))
+
+    def call(power):
+        return store.call(roots, {**ARGUMENTS, "power": power}, ("power",))["roots"]
+
+    call(2)
+    with store.expecting(walk):
+        call(2)
+        assert walks == []  # nothing is missing
+        np.testing.assert_allclose(call(3), [2, 28], rtol=1e-6)
+        np.testing.assert_allclose(call(4), [2, 82], rtol=1e-6)
+        call(5)
+    call(6)
+    assert walks == [None]
+    assert len(seen) == len(set(seen)) == 5
+
+
+def test_after_ctrl_c_nothing_is_compiled_that_nobody_wants(tmp_path, monkeypatch):
+    started, all_wanted, over = [], threading.Event(), threading.Event()
+
+    def interrupted(lowered, path):
+        started.append(path)
+        if len(started) == 1:
+            all_wanted.wait()
+            raise KeyboardInterrupt
+        over.wait()
+
+    monkeypatch.setattr(stored, "MOST_THREADS", 1)
+    monkeypatch.setattr(stored, "_compile", interrupted)
+    store = Store(tmp_path)
+
+    def walk():
+        for power in (2, 3, 4):
+            store.call(roots, {**SHAPES, "power": power}, ("power",))
+        all_wanted.set()
+
+    with store.expecting(walk), pytest.raises(KeyboardInterrupt):
+        store.call(roots, {**ARGUMENTS, "power": 2}, ("power",))
+    over.set()
+    monkeypatch.undo()
+    np.testing.assert_allclose(store.call(roots, {**ARGUMENTS, "power": 3}, ("power",))["roots"], [2, 28], rtol=1e-6)
+    assert len(started) <= 2  # of three; the second may have been taken up before the first was looked at
+
+
+def test_what_could_not_be_compiled_is_tried_again(tmp_path, monkeypatch):
+    def refuse(lowered, path):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED")
+
+    store = Store(tmp_path)
+    monkeypatch.setattr(stored, "_compile", refuse)
+    with pytest.raises(jax.errors.JaxRuntimeError):
+        store.call(roots, {**ARGUMENTS, "power": 2}, ("power",))
+    monkeypatch.undo()
+    np.testing.assert_allclose(store.call(roots, {**ARGUMENTS, "power": 2}, ("power",))["roots"], [2, 10], rtol=1e-6)
 
 
 def test_forgotten_in_memory_they_are_read_again(tmp_path, monkeypatch, loaded):

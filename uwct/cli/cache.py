@@ -102,7 +102,7 @@ def start_quickly() -> None:
     searched = config.jax_debug_nans or config.jax_debug_infs  # for which JAX must know what a program is of
     if config.jax_enable_compilation_cache and local and not searched:
         basis()  # the sources as they are now, which an update may replace while `uwct web` waits for a picture
-        keep_by(lambda *called: store_in(place).call(*called))
+        keep_by(lambda: store_in(place))
 
 
 @functools.cache

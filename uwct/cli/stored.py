@@ -13,11 +13,12 @@ import pickle
 import platform
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax
 import jax
@@ -25,7 +26,7 @@ import jaxlib
 import numpy as np
 from jax.experimental import serialize_executable
 from jax.experimental.compilation_cache import compilation_cache
-from jax.stages import Compiled
+from jax.stages import Compiled, Lowered
 
 from uwct.files import discard, new_beside
 from uwct.transforms.linalg import load_lapack
@@ -36,8 +37,18 @@ PACKAGE = Path(__file__).parents[1]
 # What JAX's monitoring is told of every program that is read from the disk.
 LOADED = "/uwct/program_loaded"
 DIGEST = hashlib.sha256().digest_size
-# One thread at a time, since the settings of JAX's cache are all threads'.
-_COMPILING = threading.Lock()
+# That compile at once: to lower a program, which one thread can at a time, takes a quarter of the time to compile it.
+MOST_THREADS = 4
+# Guards the settings of JAX's cache, which are all threads', and counts who needs it off.
+_SETTINGS = threading.Lock()
+_compiling = 0
+
+
+class Program(NamedTuple):
+    """A program: the shapes of its results, and what waits for it to be compiled."""
+
+    results: Any
+    ready: Callable[[], Compiled]
 
 
 class Store:
@@ -45,38 +56,99 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._loaded: dict[Any, Compiled] = {}
+        self._finding = threading.RLock()
+        self._expected = threading.local()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._programs: dict[Any, Program] = {}
+        self._threads = ThreadPoolExecutor(min(MOST_THREADS, _cores() or 1))
+
+    @contextmanager
+    def expecting(self, walk: Callable[[], Any]) -> Iterator[None]:
+        """Within it, the first program that is to be compiled has those compiled at once that `walk` calls."""
+        self._expected.walk = walk
+        try:
+            yield
+        finally:
+            self._expected.walk = None
 
     def call(self, jitted: Any, arguments: dict[str, Any], static: Sequence[str]) -> Any:
-        """`jitted(**arguments)`, of which those named in `static` are static."""
+        """`jitted(**arguments)`, of which those named in `static` are static; of shapes it gives shapes."""
         fixed = {name: arguments.pop(name) for name in static if name in arguments}
         leaves, tree = jax.tree.flatten(arguments)
         # Not JAX's types themselves: in 0.12 those of what a stored program gives are like no others.
-        types = tuple((each.shape, each.dtype, each.weak_type) for each in map(jax.typeof, leaves))
+        types = tuple((each.shape, each.dtype, each.weak_type) for each in map(_type, leaves))
         key = (jitted, tree, types, tuple(fixed.items()), config.jax_enable_x64)
-        if key not in self._loaded:
-            self._loaded[key] = self._program(jitted, arguments, fixed, f"{tree} {types} {config.jax_enable_x64}")
-        return self._loaded[key](**arguments)
+        try:
+            with self._finding:
+                if key not in self._programs:
+                    path = self._path(jitted, fixed, f"{tree} {types} {config.jax_enable_x64}")
+                    self._programs[key] = _found(path, arguments) or self._compiled(key, path, jitted, arguments, fixed)
+                program = self._programs[key]
+            if any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in leaves):
+                return program.results
+            compiled = program.ready()
+        except BaseException:  # as of Ctrl-C: nobody will want those that still wait for a thread
+            self._threads.shutdown(wait=False, cancel_futures=True)
+            self._begin()
+            raise
+        return compiled(**arguments)
 
-    def _program(self, jitted: Any, arguments: dict[str, Any], fixed: dict[str, Any], types: str) -> Compiled:
+    def _path(self, jitted: Any, fixed: dict[str, Any], types: str) -> Path | None:
+        """The file of a program; None of one that no name tells apart from others."""
         names = {name: _name(value) for name, value in fixed.items()}
         if None in names.values():
-            return jitted.lower(**arguments, **fixed).compile()
+            return None
         identity = f"{jitted.__module__}.{jitted.__qualname__} {names} {types}"
         digest = hashlib.sha256(f"{basis()} {identity}".encode()).hexdigest()
-        path = self._folder / f"{jitted.__name__}-{digest}{SUFFIX}"
+        return self._folder / f"{jitted.__name__}-{digest}{SUFFIX}"
+
+    def _compiled(
+        self, key: Any, path: Path | None, jitted: Any, arguments: dict[str, Any], fixed: dict[str, Any]
+    ) -> Program:
+        """A program that a thread compiles, after all that are expected before it."""
+        walk, self._expected.walk = getattr(self._expected, "walk", None), None
+        if walk:
+            walk()
+            if key in self._programs:
+                return self._programs[key]
+        jitted.clear_cache()  # else JAX may give a program that it has in memory, of its cache
+        lowered = jitted.lower(**arguments, **fixed)
+        return Program(_shapes(lowered.out_info), self._threads.submit(_compile, lowered, path).result)
+
+
+def _type(leaf: Any) -> Any:
+    return leaf if isinstance(leaf, jax.ShapeDtypeStruct) else jax.typeof(leaf)
+
+
+def _shapes(results: Any) -> Any:
+    """Without devices and layouts, which what is called with them would be lowered for."""
+    return jax.tree.map(lambda result: jax.ShapeDtypeStruct(result.shape, result.dtype), results)
+
+
+def _found(path: Path | None, arguments: dict[str, Any]) -> Program | None:
+    """The program of a file; None where no file serves."""
+    if path:
         with suppress(OSError, ValueError, RuntimeError):
-            return _read(path, arguments)
-        with _without_jaxs_cache():
-            jitted.clear_cache()  # else JAX may give a program that it has in memory, of its cache
-            compiled = jitted.lower(**arguments, **fixed).compile()
-        try:
-            _write(path, compiled)
-        except OSError as error:
-            _say_that_none_are_kept(self._folder, error.strerror or str(error))
-        except (ValueError, RuntimeError):
-            pass  # of one that JAX cannot serialize
-        return compiled
+            compiled = _read(path, arguments)
+            return Program(_shapes(compiled.out_info), lambda: compiled)
+    return None
+
+
+def _compile(lowered: Lowered, path: Path | None) -> Compiled:
+    """The program, kept in a file if it has one, and if that can be."""
+    if path is None:
+        return lowered.compile()
+    with _without_jaxs_cache():
+        compiled = lowered.compile()
+    try:
+        _write(path, compiled)
+    except OSError as error:
+        _say_that_none_are_kept(path.parent, error.strerror or str(error))
+    except (ValueError, RuntimeError):
+        pass  # of one that JAX cannot serialize
+    return compiled
 
 
 def _read(path: Path, arguments: dict[str, Any]) -> Compiled:
@@ -119,13 +191,20 @@ def _say_that_none_are_kept(folder: Path, reason: str) -> None:
 @contextmanager
 def _without_jaxs_cache() -> Iterator[None]:
     """Within it JAX compiles: what its cache gives can be written again, but what is read then crashes (0.10.2)."""
-    with _COMPILING:
-        jax.config.update("jax_enable_compilation_cache", False)
-        compilation_cache.reset_cache()
-        try:
-            yield
-        finally:
-            jax.config.update("jax_enable_compilation_cache", True)
+    _count(1)
+    try:
+        yield
+    finally:
+        _count(-1)
+
+
+def _count(threads: int) -> None:
+    """So many more threads need JAX's cache off."""
+    global _compiling
+    with _SETTINGS:
+        before, _compiling = _compiling, _compiling + threads
+        if bool(before) != bool(_compiling):
+            jax.config.update("jax_enable_compilation_cache", not _compiling)
             compilation_cache.reset_cache()
 
 
@@ -156,8 +235,11 @@ def _processor() -> tuple[Any, ...]:
     with suppress(OSError):
         first, _, _ = Path("/proc/cpuinfo").read_text().partition("\n\n")
         features = " ".join(line for line in first.splitlines() if line.startswith(("model name", "flags", "Features")))
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return platform.machine(), features, cores, os.environ.get("PJRT_NPROC"), os.environ.get("NPROC")
+    return platform.machine(), features, _cores(), os.environ.get("PJRT_NPROC"), os.environ.get("NPROC")
+
+
+def _cores() -> int | None:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def _name(value: Any) -> str | None:

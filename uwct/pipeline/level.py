@@ -114,17 +114,16 @@ def apply(
     padding: Padding = "reflect",
     extent: Extent = None,
 ) -> Array:
-    """Features, of an extent, through their parts' maps, and decoded: pictures `[..., H, W, 3]`, float32."""
+    """Features, of an extent, through their parts' maps, and decoded: pictures `[..., H, W, 3]`, not all of float32."""
     (only, *more), (share, *_) = maps, shares
     if not more and share is None and isinstance(only, Affine):
-        return decode_mapped(model, only, features, level, padding, extent).astype(jnp.float32)
+        return decode_mapped(model, only, features, level, padding, extent)
     mixed = jnp.zeros(features.shape, jnp.float32)
     for each, share in zip(maps, shares, strict=True):
         mapped = features if each is None else each.apply(features) if isinstance(each, Affine) else each(features)
         pooled = pool(share, level)
         mixed += mapped if pooled is None else pooled[..., None] * mapped
-    picture = model.decode(mixed.astype(features.dtype), level, padding=padding, extent=extent)
-    return picture.astype(jnp.float32)
+    return model.decode(mixed.astype(features.dtype), level, padding=padding, extent=extent)
 
 
 def decode_mapped(
@@ -159,7 +158,7 @@ def finite(tree: Any) -> Array:
 
 @quick_jit("height", "width")
 def cropped(picture: Array, height: int, width: int) -> tuple[Array, Array]:
-    """The upper left of `[..., H, W, 3]`, and whether it is finite."""
+    """The upper left of `[..., H, W, 3]`, in float32, and whether it is finite."""
     picture = picture[..., :height, :width, :].astype(jnp.float32)
     return picture, finite(picture)
 

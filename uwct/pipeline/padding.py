@@ -73,6 +73,11 @@ class Place(NamedTuple):
             border[each] = (0, length - side)
         return np.pad(array.swapaxes(axis, axis + 1) if self.transposed else array, border)
 
+    def like(self, picture: Any) -> jax.ShapeDtypeStruct:
+        """The shape of the bucket of a picture `[..., H, W, C]`, as `laid` gives it."""
+        *batch, _, _, channels = picture.shape
+        return jax.ShapeDtypeStruct((*batch, *bucket(*self.extent), channels), np.dtype(np.float32))
+
     def cut_out(self, picture: Array) -> Array:
         """The picture `[..., H, W, C]` that lies in a bucket; without a program, which would have a shape."""
         rows, columns = self.extent

@@ -15,7 +15,7 @@ from uwct.pipeline.manner import Manner, mix_manners
 from uwct.pipeline.padding import pad_to_stride, place_of, pool, reflected, within
 from uwct.transforms.affine import mix
 from uwct.transforms.matching import color
-from uwct.transforms.programs import quick_jit
+from uwct.transforms.programs import expecting, quick_jit
 from uwct.transforms.statistics import Moments, moments, moments_in_blocks
 
 Precision = Literal["float32", "float64"]
@@ -61,21 +61,35 @@ def encode_style(
         if pooling:
             features = model.encode_all(jnp.asarray(picture, jnp.float32), pooling=pooling, levels=levels)
             return Style({level: moments_of(x, None, level, precision) for level, x in features.items()})
-        weights: Array | None
-        extent = None
         if place := place_of(picture):
             extent, model = place.extent, place.seen_by(model)
-            padded, weights = reflected(jax.device_put(place.laid(picture, -3)), extent)
-            weights = weights if mask is None else jnp.asarray(place.laid(mask, -2))
-        else:
-            padded, weights = pad_to_stride(jnp.asarray(picture, jnp.float32))
-            if mask is not None:
-                border = [(0, padded.shape[axis] - shape[axis]) for axis in (0, 1)]
-                weights = jnp.pad(jnp.asarray(mask, jnp.float32), border)
-        features = model.encode_all(padded, levels=levels, extent=within(extent, 1))
-        return Style(
-            {level: moments_of(x, weights, level, precision, within(extent, level)) for level, x in features.items()}
-        )
+
+            def encoded(bucket: Any, mask: Any) -> Style:
+                padded, weights = reflected(bucket, extent)
+                return _style(model, padded, weights if mask is None else mask, extent, precision, levels)
+
+            with expecting(lambda: encoded(place.like(picture), None)):
+                mask = None if mask is None else jnp.asarray(place.laid(mask, -2))
+                return encoded(jax.device_put(place.laid(picture, -3)), mask)
+        padded, weights = pad_to_stride(jnp.asarray(picture, jnp.float32))
+        if mask is not None:
+            border = [(0, padded.shape[axis] - shape[axis]) for axis in (0, 1)]
+            weights = jnp.pad(jnp.asarray(mask, jnp.float32), border)
+        return _style(model, padded, weights, None, precision, levels)
+
+
+def _style(
+    model: Model,
+    padded: Array,
+    weights: Array | None,
+    extent: Extent,
+    precision: Precision,
+    levels: Sequence[int] | None,
+) -> Style:
+    features = model.encode_all(padded, levels=levels, extent=within(extent, 1))
+    return Style(
+        {level: moments_of(x, weights, level, precision, within(extent, level)) for level, x in features.items()}
+    )
 
 
 def encode_styles(

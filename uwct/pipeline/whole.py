@@ -25,6 +25,7 @@ from uwct.pipeline.parts import Parts, Strength, Wanted, Weights, kept, resolve,
 from uwct.pipeline.styles import Precision, check_mask, check_picture, computing_in
 from uwct.pipeline.swap import swapped
 from uwct.transforms.matching import Transform, wct
+from uwct.transforms.programs import expecting
 
 
 def stylize(
@@ -78,9 +79,10 @@ def stylize(
 def painted(model: Model, content: Array, parts: Parts, settings: Settings) -> Array:
     """The picture after the last of `stages`; raises FloatingPointError for a level that is not finite."""
     picture, seen, place = content, [], _place(content, parts, settings)
-    for level, output, health in _stages(model, content, parts, settings, place):
-        picture = output
-        seen.append((level, health))
+    with expecting(partial(_shapes, model, content, parts, settings, place)):
+        for level, output, health in _stages(model, content, parts, settings, place):
+            picture = output
+            seen.append((level, health))
     for level, health in seen:  # all at the end, so that the device never waits for the host
         check_health(level, health)
     return place.cut_out(picture) if place else picture
@@ -120,6 +122,16 @@ def _stages(
         with computing_in(settings.precision):
             picture, health = _level(model, picture, parts, number, settings, extent)
         yield level, picture, health
+
+
+def _shapes(model: Model, content: Array, parts: Parts, settings: Settings, place: Place | None) -> None:
+    """Goes the way of `_stages` with shapes, where no pixels are shared out."""
+    if place is None or parts.masks or parts.visible is not None:
+        return
+    picture: Any = place.like(content)
+    for number in range(len(settings.levels)):
+        with computing_in(settings.precision):
+            picture, _ = _level(model, picture, parts, number, settings, place.extent)
 
 
 def _level(

@@ -174,7 +174,7 @@ def _paint(
     """A window through encoder, maps and decoder."""
     picture, *beside = layers
     shares = shares_of([mask[..., 0] for mask in beside[:masks]])
-    return apply(model, model.encode(picture, level)[-1], maps, shares, level)
+    return apply(model, model.encode(picture, level)[-1], maps, shares, level).astype(jnp.float32)
 
 
 def _merge(a: Moments, b: Moments) -> Moments:

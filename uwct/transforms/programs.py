@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
 from inspect import signature
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 import jax
 import jaxlib
@@ -36,15 +37,43 @@ def tracing() -> bool:
 
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-# What calls a jitted function with arguments by name, of which some are static.
-Keeper = Callable[[Any, dict[str, Any], Sequence[str]], Any]
-_keeper: Keeper | None = None
 
 
-def keep_by(keeper: Keeper) -> None:
-    """From now on `keeper` calls the programs of `quick_jit` that stand alone, on one CPU."""
+class Keeper(Protocol):
+    """What keeps programs from one process to the next."""
+
+    def call(self, jitted: Any, arguments: dict[str, Any], static: Sequence[str]) -> Any:
+        """`jitted(**arguments)`, of which those named in `static` are static.
+
+        Of `jax.ShapeDtypeStruct`s it gives such, and nothing is computed.
+        """
+
+    def expecting(self, walk: Callable[[], Any]) -> AbstractContextManager[None]:
+        """See `expecting`."""
+
+
+_keeper: Callable[[], Keeper] | None = None
+
+
+def keep_by(keeper: Callable[[], Keeper]) -> None:
+    """From now on what `keeper` gives calls the programs of `quick_jit` that stand alone, on one CPU."""
     global _keeper
     _keeper = keeper
+
+
+def _kept_by() -> Keeper | None:
+    alone = not tracing() and jax.default_backend() == "cpu" and jax.device_count() == 1
+    return _keeper() if _keeper and alone and not config.jax_disable_jit else None
+
+
+def expecting(walk: Callable[[], Any]) -> AbstractContextManager[None]:
+    """Within it, the first program that is to be compiled has those compiled at once that `walk` will want.
+
+    `walk` goes the way of what is done within, with `jax.ShapeDtypeStruct`s for arrays: programs of `quick_jit` give
+    such, and it computes nothing else of them. Compiled one after the other, programs leave most cores idle.
+    """
+    keeper = _kept_by()
+    return keeper.expecting(walk) if keeper else nullcontext()
 
 
 def quick_jit(
@@ -65,8 +94,8 @@ def quick_jit(
         def call(*args: Any, **kwargs: Any) -> Any:
             alone = not tracing() and jax.default_backend() == "cpu"
             jitted = quick if alone and small(*args, **kwargs) else plain
-            if alone and _keeper and jax.device_count() == 1 and not config.jax_disable_jit:
-                return _keeper(jitted, named(*args, **kwargs).arguments, static)
+            if keeper := _kept_by():
+                return keeper.call(jitted, named(*args, **kwargs).arguments, static)
             return jitted(*args, **kwargs)
 
         return cast(Function, call)
