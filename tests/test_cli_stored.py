@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
 from uwct.cli import cache, stored
 from uwct.cli.stored import LOADED, Store
@@ -357,6 +358,9 @@ LOWERED = "/jax/core/compile/jaxpr_to_mlir_module_duration"
 
 def test_a_later_command_lowers_next_to_nothing_and_paints_the_same(folder):
     every = [["--transform", name] for name in ("wct", "adain", "monge", "whiten")]
+    Image.fromarray(np.uint8(255 * np.eye(21, 33))).save("mask.png")
+    Image.fromarray(np.uint8(255 * np.ones((21, 33, 4)))).save("seen.png")
+    every += [["--region", "mask.png", "a.png"], ["--region", "mask.png"], ["--content", "seen.png"]]
     every = [[*words, "--model", "tiny.safetensors", "--levels", "3", "1"] for words in every]
     environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(folder / "cache")}
 
@@ -375,6 +379,7 @@ def test_a_later_command_lowers_next_to_nothing_and_paints_the_same(folder):
     kept = len([*Path("cache").glob("*.program")])
     assert kept > 15
     assert LOADED not in first
+    assert first[LOWERED] <= kept + 3  # nearly all is kept
     second, again = painted()
     assert again == pictures
     assert second[LOADED] == kept

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
+import numpy as np
 
 from uwct.cli.masks import read_style_mask
 from uwct.cli.sizes import sized
@@ -77,5 +77,10 @@ def read_style(path: Path, model: Model, long_side: int, profile: bytes | None =
 
 def plain_style(model: Model) -> Style:
     """A style of mean 0 and covariance I at every level."""
-    widths = {level: model.config.encoder(level)[1][level - 1][0] for level in model.config.encoded_levels}
-    return Style({lv: Moments(jnp.asarray(2.0), jnp.zeros(width), jnp.eye(width)) for lv, width in widths.items()})
+    moments = {}
+    for level in model.config.encoded_levels:
+        width = model.config.encoder(level)[1][level - 1][0]
+        # Of NumPy, which compiles nothing.
+        numbers: Any = np.float32(2), np.zeros(width, np.float32), np.eye(width, dtype=np.float32)
+        moments[level] = Moments(*numbers)
+    return Style(moments)

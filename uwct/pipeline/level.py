@@ -6,7 +6,6 @@ a picture in pieces merges what `gather` gives before `maps_of`, and calls `appl
 """
 
 from collections.abc import Callable, Sequence
-from functools import reduce
 from typing import Any
 
 import jax
@@ -63,8 +62,14 @@ def gather(
     extent: Extent = None,
 ) -> list[Moments]:
     """The moments of each part; `pixels` are weights `[..., H, W]` of all pixels (0 in padding), or None."""
-    weights = [pixels if share is None else share if pixels is None else share * pixels for share in shares]
+    weights = [pixels] if shares[0] is None else _weights(list(shares), pixels)
     return [moments_of(features, each, level, precision, extent) for each in weights]
+
+
+@quick_jit()
+def _weights(shares: list[Any], pixels: Array | None) -> list[Any]:
+    """Those of each part's pixels."""
+    return [share if pixels is None else share * pixels for share in shares]
 
 
 def maps_of(
@@ -84,7 +89,13 @@ def maps_of(
         )
         maps.append(affine)
         seen.append(health)
-    return maps, tuple(reduce(jnp.logical_and, flags) for flags in zip(*seen, strict=True))
+    return maps, seen[0] if len(seen) == 1 else _all(seen)
+
+
+@quick_jit()
+def _all(seen: list[Health]) -> Health:
+    """The health of all parts."""
+    return tuple(jnp.stack(flags).all() for flags in zip(*seen, strict=True))
 
 
 @quick_jit("transform", options=UNOPTIMISED)
@@ -118,12 +129,19 @@ def apply(
     (only, *more), (share, *_) = maps, shares
     if not more and share is None and isinstance(only, Affine):
         return decode_mapped(model, only, features, level, padding, extent)
+    mapped = [each if each is None or isinstance(each, Affine) else each(features) for each in maps]
+    return model.decode(_mixed(features, mapped, list(shares), level), level, padding=padding, extent=extent)
+
+
+@quick_jit("level")
+def _mixed(features: Array, maps: list[Affine | Array | None], shares: list[Array | None], level: int) -> Array:
+    """What parts become, each in its share: by a map, as an array says, or, of None, as they are."""
     mixed = jnp.zeros(features.shape, jnp.float32)
     for each, share in zip(maps, shares, strict=True):
-        mapped = features if each is None else each.apply(features) if isinstance(each, Affine) else each(features)
+        mapped = features if each is None else each.apply(features) if isinstance(each, Affine) else each
         pooled = pool(share, level)
         mixed += mapped if pooled is None else pooled[..., None] * mapped
-    return model.decode(mixed.astype(features.dtype), level, padding=padding, extent=extent)
+    return mixed.astype(features.dtype)
 
 
 def decode_mapped(

@@ -135,6 +135,13 @@ def reflected(picture: Array, extent: tuple[int, int]) -> tuple[Array, Array]:
     return picture, jnp.broadcast_to(weights, picture.shape[:-1])
 
 
+@quick_jit()
+def reflected_weights(weights: Array, extent: tuple[int, int], pixels: Array | None = None) -> Array:
+    """Weights `[..., H, W]` as `reflected` does a picture, times those of pixels."""
+    found = reflected(weights[..., None], extent)[0][..., 0]
+    return found if pixels is None else found * pixels
+
+
 def pool(weights: Array | None, level: int) -> Array | None:
     """Averages pixel weights `[..., H, W]` over each feature of a level: `[..., H / stride, W / stride]`."""
     return None if weights is None else _averaged(weights, stride(level))

@@ -16,6 +16,7 @@ from jax import Array
 from uwct.networks.layers import Pooling
 from uwct.networks.model import Model
 from uwct.pipeline.styles import Precision, Style, check_picture, encode_styles
+from uwct.transforms.programs import quick_jit
 
 # Shares of styles in a mixture: one a style, or one a style for each level.
 Weights = Sequence[float] | Sequence[Sequence[float]] | Array
@@ -163,8 +164,11 @@ def _numbers(values: Any, *shape: int) -> Array:
 
 def shares_of(masks: Sequence[Array]) -> list[Array | None]:
     """Masks `[H, W]` as shares that sum to 1 in every pixel, the last of what no mask covers; [None] without masks."""
-    if not masks:
-        return [None]
+    return [*_shares(list(masks))] if masks else [None]
+
+
+@quick_jit()
+def _shares(masks: list[Array]) -> list[Array]:
     stacked = jnp.clip(jnp.stack([jnp.asarray(mask, jnp.float32) for mask in masks]), 0, 1)
     shares = stacked / jnp.maximum(stacked.sum(0), 1)
     return [*shares, jnp.clip(1 - shares.sum(0), 0, 1)]

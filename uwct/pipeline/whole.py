@@ -20,12 +20,12 @@ from uwct.networks.border import Padding
 from uwct.networks.config import stride
 from uwct.networks.model import Model
 from uwct.pipeline.level import COARSE_TO_FINE, Health, Map, Settings, apply, check_health, cropped, gather, maps_of
-from uwct.pipeline.padding import Place, pad_to_stride, place_of, reflected, within
+from uwct.pipeline.padding import Place, pad_to_stride, place_of, reflected, reflected_weights, within
 from uwct.pipeline.parts import Parts, Strength, Wanted, Weights, kept, resolve, shares_of
 from uwct.pipeline.styles import Precision, check_mask, check_picture, computing_in
 from uwct.pipeline.swap import swapped
 from uwct.transforms.matching import Transform, wct
-from uwct.transforms.programs import expecting
+from uwct.transforms.programs import expecting, quick_jit
 
 
 def stylize(
@@ -110,14 +110,15 @@ def _stages(
     """`stages`, of pictures in their bucket where they have a place there."""
     for mask in parts.masks:
         check_mask(jnp.shape(mask), content.shape[-3:-1])
-    picture, extent = content, None
+    picture, extent, visible = content, None, parts.visible
+    if visible is not None:
+        visible = (np if place else jnp).broadcast_to(visible, content.shape[:-1])
     if place:
         extent, model = place.extent, place.seen_by(model)
         picture = jax.device_put(place.laid(content, -3))
-        visible = parts.visible
-        if visible is not None:
-            visible = place.laid(np.broadcast_to(visible, content.shape[:-1]), -2)
-        parts = parts.replace(masks=[place.laid(mask, -2) for mask in parts.masks], visible=visible)
+        visible = None if visible is None else place.laid(visible, -2)
+        parts = parts.replace(masks=[place.laid(mask, -2) for mask in parts.masks])
+    parts = parts.replace(visible=visible)
     for number, level in enumerate(settings.levels):
         with computing_in(settings.precision):
             picture, health = _level(model, picture, parts, number, settings, extent)
@@ -125,10 +126,13 @@ def _stages(
 
 
 def _shapes(model: Model, content: Array, parts: Parts, settings: Settings, place: Place | None) -> None:
-    """Goes the way of `_stages` with shapes, where no pixels are shared out."""
-    if place is None or parts.masks or parts.visible is not None:
+    """Goes the way of `_stages` with shapes."""
+    if place is None:
         return
     picture: Any = place.like(content)
+    bucket = jax.ShapeDtypeStruct(picture.shape[-3:-1], picture.dtype)
+    visible = None if parts.visible is None else jax.ShapeDtypeStruct(picture.shape[:-1], picture.dtype)
+    parts = parts.replace(masks=[bucket] * len(parts.masks), visible=visible)
     for number in range(len(settings.levels)):
         with computing_in(settings.precision):
             picture, _ = _level(model, picture, parts, number, settings, place.extent)
@@ -146,13 +150,15 @@ def _level(
             return reflected(picture, extent)
         return (picture, None) if padding == "wrap" or settings.pooling else pad_to_stride(picture)
 
-    def pad_weights(weights: Any) -> Array:
-        return pad(jnp.asarray(weights)[..., None])[0][..., 0]
+    def pad_weights(weights: Any, pixels: Array | None = None) -> Array:
+        if extent:
+            return reflected_weights(weights, extent, pixels)
+        padded = pad(jnp.asarray(weights)[..., None])[0][..., 0]
+        return padded if pixels is None else padded * pixels
 
     padded, pixels = pad(picture)
     if parts.visible is not None:
-        visible = pad_weights(jnp.broadcast_to(jnp.asarray(parts.visible), picture.shape[:-1]))
-        pixels = visible if pixels is None else pixels * visible
+        pixels = pad_weights(parts.visible, pixels)
     features = model.encode(
         padded, level, padding=padding, pooling=settings.pooling or "floor", extent=within(extent, 1)
     )[-1]
@@ -175,4 +181,10 @@ def _level(
 def finished(picture: Array, content: Array, parts: Parts) -> Array:
     """A stylized picture with the content's own pixels where parts keep them."""
     share = kept(parts, parts.masks)
-    return picture if share is None else picture + share[..., None] * (content - picture)
+    return picture if share is None else composited(picture, content, share)
+
+
+@quick_jit()
+def composited(picture: Array, content: Array, share: Array) -> Array:
+    """A picture `[..., H, W, 3]` with a share `[H, W]` of the content's pixels."""
+    return picture + share[..., None] * (content - picture)
