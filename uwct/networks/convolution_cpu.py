@@ -11,7 +11,7 @@ blocks of rows that stay in cache, as few of them as the mathematics allows:
 * two neighbouring outputs in one product, at the price of zeros in the kernel, where they are narrow;
 * after up-sampling, whose pixels come in equal pairs: each of the four pixels of a square from 2x2 pixels of the source
   and a kernel whose taps are summed, which is 16 products instead of 36;
-* all nine taps at once where the input has few channels, or the output.
+* all taps of two outputs at once where the input has few channels, all nine of one where the output has.
 
 What surrounds the products is laid out for XLA's CPU backend. Its loops are fast along a long last axis only: narrow
 pixels are handled as whole rows, and pixels that come apart (even and odd columns, say) are put in their places part by
@@ -33,7 +33,7 @@ from uwct.networks.winograd import Parts, Tile, correlate
 
 # Elements of the input that one block of rows may hold: with what is gathered from them, about a level-2 cache.
 BLOCK_ELEMENTS = 2**18
-# Up to so many channels, all nine taps are gathered (or projected) at once.
+# Up to so many channels, all taps are gathered (or projected) at once.
 FEW_CHANNELS = 4
 # Up to so many channels or outputs, a product makes two pixels as they are: cheaper than parts and additions.
 NARROW_PIXELS = 16
@@ -204,8 +204,6 @@ def _conv_block(x: Array, kernel: Array, tile: Tile, dtype: Any) -> Parts:
     """The parts of `[N, H, W, D]` from `x[N, H + 2, W + 2, C]`, bits of `dtype`, and a kernel not yet rounded to it."""
     _, height, width, channels = x.shape
     height, width, outputs = height - 2, width - 2, kernel.shape[3]
-    if channels <= FEW_CHANNELS:
-        return [[_product(_taps(x), kernel.reshape(9 * channels, outputs), dtype)]]
     if outputs <= FEW_CHANNELS:  # project every pixel on the nine taps, then shift and add
         p = _product(x, kernel.transpose(2, 0, 1, 3).reshape(channels, 9 * outputs), dtype)
         p = p.reshape(*p.shape[:3], 3, 3, outputs)
@@ -216,6 +214,8 @@ def _conv_block(x: Array, kernel: Array, tile: Tile, dtype: Any) -> Parts:
         columns, rows = _column_pairs(x), _kernel_pairs(kernel)
     else:
         columns, rows = _columns(x), kernel.reshape(3, 3 * channels, outputs)
+    if channels <= FEW_CHANNELS:
+        return [[_product(_three_rows(columns), rows.reshape(-1, rows.shape[-1]), dtype)]]
     rows = rows.astype(dtype)
     return [[_sum(_product(columns[:, i : i + height], rows[i], dtype) for i in range(3))]]
 
