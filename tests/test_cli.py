@@ -143,3 +143,28 @@ def test_an_interrupt_while_a_command_starts_ends_it(package, words, where):
     done = subprocess.run(program, capture_output=True, text=True, cwd=ROOT)
     assert done.stderr == "interrupted\n"
     assert done.returncode == 130
+
+
+# Is interrupted, and once more while Python, at its end, waits for a thread.
+TWICE = """
+import os, threading, time
+from uwct.cli.errors import one_sentence
+from uwct.cli.starting import ending_at_once
+
+def interrupt_at_the_end():
+    while threading.main_thread().is_alive():
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(60)
+
+with ending_at_once(), one_sentence():
+    threading.Thread(target=interrupt_at_the_end).start()
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(60)
+"""
+
+
+def test_interrupted_twice_it_ends_without_a_traceback():
+    done = subprocess.run([sys.executable, "-c", HEED_SIGINT + TWICE], capture_output=True, text=True, cwd=ROOT)
+    assert done.stderr == "interrupted\ninterrupted\n"
+    assert done.returncode == 130

@@ -308,7 +308,7 @@ def test_after_ctrl_c_nothing_is_compiled_that_nobody_wants(tmp_path, monkeypatc
             store.call(roots, {**SHAPES, "power": power}, ("power",))
         all_wanted.set()
 
-    with store.expecting(walk), pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt), store.expecting(walk):
         store.call(roots, {**ARGUMENTS, "power": 2}, ("power",))
     over.set()
     monkeypatch.undo()

@@ -54,6 +54,22 @@ def test_masks_that_overlap_are_divided_by_their_sum_and_the_rest_is_one_more():
     )
 
 
+class Held:
+    """As PyTorch's tensors, or Pillow's pictures."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self.array, dtype)
+
+
+@pytest.mark.parametrize("form", [np.ndarray.tolist, jnp.asarray, np.bool_, Held])
+def test_a_mask_may_be_whatever_numpy_takes(form):
+    left = np.float32([[1, 1, 0], [1, 0, 0]])
+    np.testing.assert_array_equal(np.stack(shares_of([form(left)])), [left, 1 - left])
+
+
 @pytest.mark.parametrize("pixels", [0, 1, 2])
 @pytest.mark.parametrize("level", [1, 3])
 def test_empty_and_tiny_regions_are_finite_and_change_nothing_elsewhere(tiny_model, pixels, level):

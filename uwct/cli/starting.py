@@ -11,16 +11,29 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
+# The exit code after a SIGINT.
+INTERRUPTED = 128 + signal.SIGINT
+
 
 def end(*_: object) -> None:
     """Ends the process as `errors.one_sentence` does."""
     os.write(2, b"interrupted\n")
-    os._exit(128 + signal.SIGINT)
+    os._exit(INTERRUPTED)
 
 
-def ending_at_once() -> AbstractContextManager[None]:
-    """Within it SIGINT ends the process, unless it is ignored; to be entered before what takes time is imported."""
-    return _handled(signal.default_int_handler, end)
+@contextmanager
+def ending_at_once() -> Iterator[None]:
+    """Within it SIGINT ends the process, unless it is ignored; to be entered before what takes time is imported.
+
+    So does a second one while Python, interrupted, waits for its threads: they must not be left behind.
+    """
+    try:
+        with _handled(signal.default_int_handler, end):
+            yield
+    except SystemExit as leaving:
+        if leaving.code == INTERRUPTED and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, end)
+        raise
 
 
 def raising() -> AbstractContextManager[None]:

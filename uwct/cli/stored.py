@@ -41,7 +41,7 @@ DIGEST = hashlib.sha256().digest_size
 MOST_THREADS = 4
 # Guards the settings of JAX's cache, which are all threads', and counts who needs it off.
 _SETTINGS = threading.Lock()
-_compiling = 0
+_without = 0
 
 
 class Program(NamedTuple):
@@ -56,7 +56,7 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._finding = threading.RLock()
+        self._finding = threading.RLock()  # which a walk takes again
         self._expected = threading.local()
         self._begin()
 
@@ -64,12 +64,26 @@ class Store:
         self._programs: dict[Any, Program] = {}
         self._threads = ThreadPoolExecutor(min(MOST_THREADS, _cores() or 1))
 
+    def _give_up(self) -> None:
+        """Nobody will want the programs that still wait for a thread."""
+        with self._finding:
+            self._threads.shutdown(wait=False, cancel_futures=True)
+            self._begin()
+
     @contextmanager
     def expecting(self, walk: Callable[[], Any]) -> Iterator[None]:
-        """Within it, the first program that is to be compiled has those compiled at once that `walk` calls."""
+        """Within it, the first program that is to be compiled has those compiled at once that `walk` calls.
+
+        That is once a thread; what is expected within it takes the place of this.
+        """
         self._expected.walk = walk
         try:
             yield
+        except Exception:
+            raise
+        except BaseException:  # Ctrl-C
+            self._give_up()
+            raise
         finally:
             self._expected.walk = None
 
@@ -80,18 +94,17 @@ class Store:
         # Not JAX's types themselves: in 0.12 those of what a stored program gives are like no others.
         types = tuple((each.shape, each.dtype, each.weak_type) for each in map(_type, leaves))
         key = (jitted, tree, types, tuple(fixed.items()), config.jax_enable_x64)
+        with self._finding:
+            if key not in self._programs:
+                path = self._path(jitted, fixed, f"{tree} {types} {config.jax_enable_x64}")
+                self._programs[key] = _found(path, arguments) or self._begun(key, path, jitted, arguments, fixed)
+            program = self._programs[key]
+        if any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in leaves):
+            return program.results
         try:
-            with self._finding:
-                if key not in self._programs:
-                    path = self._path(jitted, fixed, f"{tree} {types} {config.jax_enable_x64}")
-                    self._programs[key] = _found(path, arguments) or self._compiled(key, path, jitted, arguments, fixed)
-                program = self._programs[key]
-            if any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in leaves):
-                return program.results
             compiled = program.ready()
-        except BaseException:  # as of Ctrl-C: nobody will want those that still wait for a thread
-            self._threads.shutdown(wait=False, cancel_futures=True)
-            self._begin()
+        except Exception:  # it may be tried again
+            self._programs.pop(key, None)
             raise
         return compiled(**arguments)
 
@@ -104,10 +117,10 @@ class Store:
         digest = hashlib.sha256(f"{basis()} {identity}".encode()).hexdigest()
         return self._folder / f"{jitted.__name__}-{digest}{SUFFIX}"
 
-    def _compiled(
+    def _begun(
         self, key: Any, path: Path | None, jitted: Any, arguments: dict[str, Any], fixed: dict[str, Any]
     ) -> Program:
-        """A program that a thread compiles, after all that are expected before it."""
+        """A program that a thread compiles; before it, all that are expected, among which it may be."""
         walk, self._expected.walk = getattr(self._expected, "walk", None), None
         if walk:
             walk()
@@ -200,11 +213,11 @@ def _without_jaxs_cache() -> Iterator[None]:
 
 def _count(threads: int) -> None:
     """So many more threads need JAX's cache off."""
-    global _compiling
+    global _without
     with _SETTINGS:
-        before, _compiling = _compiling, _compiling + threads
-        if bool(before) != bool(_compiling):
-            jax.config.update("jax_enable_compilation_cache", not _compiling)
+        before, _without = _without, _without + threads
+        if bool(before) != bool(_without):
+            jax.config.update("jax_enable_compilation_cache", not _without)
             compilation_cache.reset_cache()
 
 

@@ -125,7 +125,7 @@ def apply(
     padding: Padding = "reflect",
     extent: Extent = None,
 ) -> Array:
-    """Features, of an extent, through their parts' maps, and decoded: pictures `[..., H, W, 3]`, not all of float32."""
+    """Features, of an extent, through their parts' maps and the decoder: `[..., H, W, 3]`, in its dtype or float32."""
     (only, *more), (share, *_) = maps, shares
     if not more and share is None and isinstance(only, Affine):
         return decode_mapped(model, only, features, level, padding, extent)

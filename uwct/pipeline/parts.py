@@ -164,12 +164,14 @@ def _numbers(values: Any, *shape: int) -> Array:
 
 def shares_of(masks: Sequence[Array]) -> list[Array | None]:
     """Masks `[H, W]` as shares that sum to 1 in every pixel, the last of what no mask covers; [None] without masks."""
-    return [*_shares(list(masks))] if masks else [None]
+    known = (Array, jax.ShapeDtypeStruct)  # others, a list or a tensor of PyTorch's, are no programs' arguments
+    arrays = [mask if isinstance(mask, known) else np.asarray(mask, np.float32) for mask in masks]
+    return [*_shares(arrays)] if arrays else [None]
 
 
 @quick_jit()
 def _shares(masks: list[Array]) -> list[Array]:
-    stacked = jnp.clip(jnp.stack([jnp.asarray(mask, jnp.float32) for mask in masks]), 0, 1)
+    stacked = jnp.clip(jnp.stack([mask.astype(jnp.float32) for mask in masks]), 0, 1)
     shares = stacked / jnp.maximum(stacked.sum(0), 1)
     return [*shares, jnp.clip(1 - shares.sum(0), 0, 1)]
 

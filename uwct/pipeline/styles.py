@@ -64,13 +64,13 @@ def encode_style(
         if place := place_of(picture):
             extent, model = place.extent, place.seen_by(model)
 
-            def encoded(bucket: Any, mask: Any) -> Style:
+            def encoded(bucket: Any, masked: Any = None) -> Style:
                 padded, weights = reflected(bucket, extent)
-                return _style(model, padded, weights if mask is None else mask, extent, precision, levels)
+                return _style(model, padded, weights if masked is None else masked, extent, precision, levels)
 
-            with expecting(lambda: encoded(place.like(picture), None)):
-                mask = None if mask is None else jnp.asarray(place.laid(mask, -2))
-                return encoded(jax.device_put(place.laid(picture, -3)), mask)
+            with expecting(lambda: encoded(place.like(picture))):  # a mask is of the shape of weights
+                masked = None if mask is None else jnp.asarray(place.laid(mask, -2))
+                return encoded(jax.device_put(place.laid(picture, -3)), masked)
         padded, weights = pad_to_stride(jnp.asarray(picture, jnp.float32))
         if mask is not None:
             border = [(0, padded.shape[axis] - shape[axis]) for axis in (0, 1)]

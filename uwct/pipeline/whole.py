@@ -79,7 +79,7 @@ def stylize(
 def painted(model: Model, content: Array, parts: Parts, settings: Settings) -> Array:
     """The picture after the last of `stages`; raises FloatingPointError for a level that is not finite."""
     picture, seen, place = content, [], _place(content, parts, settings)
-    with expecting(partial(_shapes, model, content, parts, settings, place)):
+    with expecting(partial(_foreseen, model, content, parts, settings, place)):
         for level, output, health in _stages(model, content, parts, settings, place):
             picture = output
             seen.append((level, health))
@@ -112,7 +112,8 @@ def _stages(
         check_mask(jnp.shape(mask), content.shape[-3:-1])
     picture, extent, visible = content, None, parts.visible
     if visible is not None:
-        visible = (np if place else jnp).broadcast_to(visible, content.shape[:-1])
+        numpy: Any = np if place else jnp
+        visible = numpy.broadcast_to(numpy.asarray(visible), content.shape[:-1])
     if place:
         extent, model = place.extent, place.seen_by(model)
         picture = jax.device_put(place.laid(content, -3))
@@ -125,7 +126,7 @@ def _stages(
         yield level, picture, health
 
 
-def _shapes(model: Model, content: Array, parts: Parts, settings: Settings, place: Place | None) -> None:
+def _foreseen(model: Model, content: Array, parts: Parts, settings: Settings, place: Place | None) -> None:
     """Goes the way of `_stages` with shapes."""
     if place is None:
         return

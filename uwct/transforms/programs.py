@@ -61,9 +61,13 @@ def keep_by(keeper: Callable[[], Keeper]) -> None:
     _keeper = keeper
 
 
+def _alone_on_cpu() -> bool:
+    return not tracing() and jax.default_backend() == "cpu"
+
+
 def _kept_by() -> Keeper | None:
-    alone = not tracing() and jax.default_backend() == "cpu" and jax.device_count() == 1
-    return _keeper() if _keeper and alone and not config.jax_disable_jit else None
+    """What keeps a program that stands alone on a CPU."""
+    return _keeper() if _keeper and jax.device_count() == 1 and not config.jax_disable_jit else None
 
 
 def expecting(walk: Callable[[], Any]) -> AbstractContextManager[None]:
@@ -72,7 +76,7 @@ def expecting(walk: Callable[[], Any]) -> AbstractContextManager[None]:
     `walk` goes the way of what is done within, with `jax.ShapeDtypeStruct`s for arrays: programs of `quick_jit` give
     such, and it computes nothing else of them. Compiled one after the other, programs leave most cores idle.
     """
-    keeper = _kept_by()
+    keeper = _alone_on_cpu() and _kept_by()
     return keeper.expecting(walk) if keeper else nullcontext()
 
 
@@ -92,9 +96,9 @@ def quick_jit(
 
         @wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
-            alone = not tracing() and jax.default_backend() == "cpu"
+            alone = _alone_on_cpu()
             jitted = quick if alone and small(*args, **kwargs) else plain
-            if keeper := _kept_by():
+            if alone and (keeper := _kept_by()):
                 return keeper.call(jitted, named(*args, **kwargs).arguments, static)
             return jitted(*args, **kwargs)
 
