@@ -2,7 +2,8 @@
 
 JAX's own cache knows a program by what it was lowered to. Here one is known by its function and the types of its
 arguments, and by all else that it may depend on: the sources of uwct, versions, settings, the processor. Where no file
-serves (there is none, it was cut short) it is compiled, and kept if that can be.
+serves (there is none, it was cut short) it is compiled, and kept if that can be: by threads, and together with those
+that will be wanted after it, where `expecting` says which.
 
 Contract: for programs of `quick_jit` that stand alone, on one CPU. What lies in the folder is trusted, as in JAX's.
 """

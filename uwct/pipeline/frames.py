@@ -21,8 +21,9 @@ from jax import Array, lax
 from uwct.networks.model import Model
 from uwct.pipeline.level import COARSE_TO_FINE, Settings, apply, check_health, cropped, gather, maps_of
 from uwct.pipeline.padding import pad_to_stride
-from uwct.pipeline.parts import Parts, Strength, Wanted, Weights, kept, resolve, shares_of
+from uwct.pipeline.parts import Parts, Strength, Wanted, Weights, resolve, shares_of
 from uwct.pipeline.styles import check_mask, check_picture
+from uwct.pipeline.whole import finished
 from uwct.transforms.matching import Transform, wct
 from uwct.transforms.statistics import Moments, merge
 
@@ -149,9 +150,7 @@ def stylize_batch(
         health.append((level, (*healthy, sound)))
     for level, healthy in health:
         check_health(level, healthy)
-    share = kept(parts, parts.masks)
-    pictures = pictures if share is None else pictures + share[..., None] * (frames - pictures)
-    return pictures, Past(colors[-1], tuple(scene))
+    return finished(pictures, frames, parts), Past(colors[-1], tuple(scene))
 
 
 @jax.jit

@@ -68,7 +68,7 @@ def gather(
 
 @quick_jit()
 def _weights(shares: list[Any], pixels: Array | None) -> list[Any]:
-    """Those of each part's pixels."""
+    """How much each pixel counts in each part."""
     return [share if pixels is None else share * pixels for share in shares]
 
 

@@ -127,7 +127,7 @@ def _stages(
 
 
 def _foreseen(model: Model, content: Array, parts: Parts, settings: Settings, place: Place | None) -> None:
-    """Goes the way of `_stages` with shapes."""
+    """Goes the way of `_stages` with shapes, for `expecting`."""
     if place is None:
         return
     picture: Any = place.like(content)
@@ -182,10 +182,10 @@ def _level(
 def finished(picture: Array, content: Array, parts: Parts) -> Array:
     """A stylized picture with the content's own pixels where parts keep them."""
     share = kept(parts, parts.masks)
-    return picture if share is None else composited(picture, content, share)
+    return picture if share is None else _composited(picture, content, share)
 
 
 @quick_jit()
-def composited(picture: Array, content: Array, share: Array) -> Array:
+def _composited(picture: Array, content: Array, share: Array) -> Array:
     """A picture `[..., H, W, 3]` with a share `[H, W]` of the content's pixels."""
     return picture + share[..., None] * (content - picture)
