@@ -19,7 +19,7 @@ from jax.export import is_symbolic_dim
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-from uwct.networks.convolution_cpu import bits, floats
+from uwct.networks.block_products import bits, floats
 
 Padding = Literal["reflect", "wrap"]
 

@@ -5,12 +5,12 @@ Contract: that of convolution.py, whose primitives these functions implement; us
 XLA's own CPU convolution reaches a fraction of the speed of its matrix products. So a convolution becomes products over
 blocks of rows that stay in cache, as few of them as the mathematics allows:
 
-* Winograd's F(2, 3) along the width, two neighbouring outputs of a row from four products instead of six, or in
-  float32 (16 bits are too few for its sums) F(4, 3), four from six instead of twelve;
+* Winograd's F(4, 3) of rows, four outputs of a column from six products instead of twelve, or in 16 bits, which are too
+  few for its sums, F(2, 3) of columns, two outputs of a row from four products instead of six;
 * F(2, 3) of rows by F(4, 3) of columns, eight outputs from 24 products instead of 72, where these are many;
-* two neighbouring outputs in one product, at the price of zeros in the kernel, where they are narrow;
+* two neighbouring outputs in one product, at the price of zeros in the kernel, where they are narrow and of 16 bits;
 * after up-sampling, whose pixels come in equal pairs: each of the four pixels of a square from 2x2 pixels of the source
-  and a kernel whose taps are summed, which is 16 products instead of 36;
+  and a kernel whose taps are summed, which is 16 products instead of 36, or by F(4, 2) of rows besides, which is ten;
 * all taps of two outputs at once where the input has few channels, all nine of one where the output has.
 
 What surrounds the products is laid out for XLA's CPU backend. Its loops are fast along a long last axis only: narrow
@@ -20,8 +20,8 @@ would go through float32, the whole picture for each block of rows that is put i
 """
 
 import math
-from collections.abc import Callable, Iterable
-from functools import reduce
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -29,35 +29,49 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from uwct.networks.winograd import Parts, Tile, correlate
+from uwct.networks.block_products import (
+    FEW_CHANNELS,
+    ROW_TILE,
+    added,
+    bits,
+    conv_block,
+    dot,
+    floats,
+    kernel_block,
+    row_matrices,
+    row_tiles,
+    tile_rows,
+    upsampled_block,
+    wide,
+)
+from uwct.networks.winograd import Parts, Tile
 
 # Elements of the input that one block of rows may hold: with what is gathered from them, about a level-2 cache.
 BLOCK_ELEMENTS = 2**18
-# Up to so many channels, all taps are gathered (or projected) at once.
-FEW_CHANNELS = 4
 # Up to so many channels or outputs, a product makes two pixels as they are: cheaper than parts and additions.
 NARROW_PIXELS = 16
-# From so many channels and outputs on, and so many multiplications a tap, large tiles are worth their additions and
-# their compilation; a block, which they share out to many products, then holds more.
-LARGE_TILE, TILED_CHANNELS, TILED_WORK, TILED_BLOCKS = (2, 4), 64, 2**29, 4
-# From so many channels on, each of the nine taps is worth a product of its own.
+# What a tile of rows becomes after up-sampling.
+UPSAMPLED_ROW_TILE = (8, 1)
+# From so many channels and outputs on, and so many multiplications a tap, large tiles are worth their additions.
+LARGE_TILE, TILED_CHANNELS, TILED_WORK = (2, 4), 64, 2**29
+# Tiles that are computed mostly by products, and so as fast however their program is compiled.
+OF_PRODUCTS = (LARGE_TILE, ROW_TILE, UPSAMPLED_ROW_TILE)
+# From so many channels on, each of the nine taps is worth a product of its own, and so is each pixel of a square.
 WIDE_CHANNELS = 128
 
 
 def conv(x: Array, kernel: Array) -> Array:
     """`y[N, H, W, D]` of `x[N, H + 2, W + 2, C]` and `kernel[3, 3, C, D]`."""
     shape = (x.shape[0], x.shape[1] - 2, x.shape[2] - 2, kernel.shape[3])
-    tile, rows = _plan(jax.ShapeDtypeStruct((*shape[:3], x.shape[3]), x.dtype), kernel)
-    source = bits(x)
+    plan = _plan(jax.ShapeDtypeStruct((*shape[:3], x.shape[3]), x.dtype), kernel)
+    source, (reach, products) = bits(x), _products_of(kernel, plan, False, x.dtype)
 
     def block(start: Array) -> Parts:
-        if tile == LARGE_TILE:  # a slice would be part of each of the many sums; what is gathered is made once
-            at = start + jnp.arange(rows + 2)
-            return _conv_block(_at_rows(source, at), wide, tile, x.dtype)
-        return _conv_block(_rows(source, start, rows + 2), wide, tile, x.dtype)
+        if plan.tile in OF_PRODUCTS:  # a slice would be part of each of many sums; what is gathered is made once
+            return products(_at_rows(source, start + reach))
+        return products(_rows(source, start, plan.rows + 2))
 
-    wide = kernel.astype(_wide(x.dtype))
-    return _in_blocks(block, shape, rows, 1, tile, x.dtype)
+    return _in_blocks(block, shape, plan, x.dtype)
 
 
 class Border(NamedTuple):
@@ -94,69 +108,108 @@ def layer(x: Array, kernel: Array, bias: Array, border: Border | None, *, relu: 
     what lies beyond comes out as anything finite. H and W are at least 2.
     """
     n, height, width, channels = x.shape
-    scale, (tile, rows) = 2 if upsampled else 1, _plan(x, kernel, upsampled)
-    around = border_of((height, width), upsampled) if border is None else border
+    plan, around = _plan(x, kernel, upsampled), border_of((height, width), upsampled) if border is None else border
     around = jax.tree.map(lambda number: jnp.asarray(number, int), around)  # 64 bits where those are on
     (above, below), columns = around.beyond
+    edge, until = (None, None) if border is None else (around.edge, around.size[0])
     source = bits(x).reshape(n, height, width * channels)
 
-    def block(start: Array) -> Parts:
-        at = start - 1 + jnp.arange(rows + 2)
-        at = jnp.where(at < 0, above, jnp.where(at < around.size[0], at, below))
-        edge = None if border is None else around.edge
-        padded = _padded_columns(_at_rows(source, at).reshape(n, rows + 2, width, channels), columns, edge)
-        return (_upsampled_block if upsampled else _conv_block)(padded, wide, tile, x.dtype)
+    def padded(x: Array) -> Array:
+        return _padded_columns(x.reshape(-1, x.shape[-2], width, channels), columns, edge)
 
-    wide, until = kernel.astype(_wide(x.dtype)), None if border is None else around.size[0]
+    reach, products = _products_of(kernel, plan, upsampled, x.dtype, padded)
+
+    def block(start: Array) -> Parts:
+        at = start - 1 + reach
+        return products(_at_rows(source, jnp.where(at < 0, above, jnp.where(at < around.size[0], at, below))))
+
+    scale = 2 if upsampled else 1
     shape = (n, scale * height, scale * width, kernel.shape[3])
-    return _in_blocks(block, shape, rows, scale, tile, x.dtype, bias, relu, until)
+    return _in_blocks(block, shape, plan, x.dtype, bias, relu, until, scale)
+
+
+class Plan(NamedTuple):
+    """How features are computed.
+
+    Attributes:
+      tile: the rows and columns of outputs that are computed together.
+      rows: the rows of features that a block holds.
+      apart: the rows and columns of outputs that come as `Parts`.
+      by_rows: whether it is by `row_tiles`.
+    """
+
+    tile: Tile
+    rows: int
+    apart: Tile
+    by_rows: bool
 
 
 def tile_of(x: Any, kernel: Any, upsampled: bool = False) -> Tile:
     """The rows and columns of outputs that are computed together from features `x[..., H, W, C]`."""
     height, width, _ = x.shape[-3:]
     narrowest = min(kernel.shape[2:])
+    float32 = x.dtype.itemsize > 2
+    by_rows = float32 and narrowest > FEW_CHANNELS and height >= ROW_TILE[0]
     if upsampled:
+        if by_rows and narrowest < WIDE_CHANNELS:
+            return UPSAMPLED_ROW_TILE
         return 2, 1 if narrowest <= NARROW_PIXELS else 2
-    if narrowest <= NARROW_PIXELS or width % 2:
-        return 1, 1
-    if x.dtype.itemsize == 2 or width % 4:
-        return 1, 2
     heavy = narrowest >= TILED_CHANNELS and math.prod(x.shape) * kernel.shape[3] >= TILED_WORK
-    return LARGE_TILE if heavy and height % 2 == 0 else (1, 4)
+    if heavy and float32 and height % 2 == width % 4 == 0:
+        return LARGE_TILE
+    if by_rows:
+        return ROW_TILE
+    return (1, 1) if narrowest <= NARROW_PIXELS or width % 2 else (1, 2)
 
 
-def _plan(x: Any, kernel: Any, upsampled: bool = False) -> tuple[Tile, int]:
-    """The tile of outputs, and how many rows of features `x[..., H, W, C]` a block holds."""
+def _plan(x: Any, kernel: Any, upsampled: bool = False) -> Plan:
+    """The plan for features `x[..., H, W, C]`."""
     *batch, height, width, channels = x.shape
     tile = tile_of(x, kernel, upsampled)
-    elements = BLOCK_ELEMENTS * (TILED_BLOCKS if tile == LARGE_TILE else 1)
-    return tile, _rows_in_cache((*batch, height, (4 if upsampled else 1) * width, channels), elements)
+    by_rows = tile in (ROW_TILE, UPSAMPLED_ROW_TILE)
+    elements = BLOCK_ELEMENTS
+    if tile == LARGE_TILE:  # which share a block out to many products
+        elements *= 4
+    elif tile == ROW_TILE and TILED_CHANNELS <= channels < 2 * WIDE_CHANNELS:  # few pixels, for one product
+        elements *= 2
+    expanded = 4 * width if upsampled and not by_rows else width
+    rows = _rows_in_cache((*batch, height, expanded, channels), elements, ROW_TILE[0] if by_rows else 2)
+    return Plan(tile, rows, (2 if upsampled else 1, 1) if by_rows else tile, by_rows)
+
+
+def _products_of(
+    kernel: Array, plan: Plan, upsampled: bool, dtype: Any, padded: Callable[[Array], Array] = lambda x: x
+) -> tuple[Array, Callable[[Array], Parts]]:
+    """The rows that a block comes of, counted from its first output's first, and what makes the parts of those rows."""
+    kernel = kernel.astype(wide(dtype))
+    if plan.by_rows:
+        return tile_rows(plan.rows), partial(row_tiles, matrices=row_matrices(kernel, upsampled), padded=padded)
+    block = upsampled_block if upsampled else conv_block
+    return jnp.arange(plan.rows + 2), lambda x: block(padded(x), kernel, plan.tile, dtype)
 
 
 def _in_blocks(
     block: Callable[[Array], Parts],
     shape: tuple[int, int, int, int],
-    rows: int,
-    scale: int,
-    tile: Tile,
+    plan: Plan,
     dtype: Any,
     bias: Array | None = None,
     relu: bool = False,
     until: Any = None,
+    scale: int = 1,
 ) -> Array:
-    """The whole `y[N, H, W, D]` of that shape; `block(k)` gives the parts that come of `rows` rows from the k-th on.
+    """The whole `y[N, H, W, D]` of that shape; `block(k)` gives the parts that come of a block's rows from the k-th on.
 
     The source, which the rows are of, has H / scale of them. Blocks that begin at the row `until` or after it are left
     out, and 0.
     """
     n, height, width, outputs = shape
-    high, apart = tile
+    (high, apart), rows = plan.apart, plan.rows
     each, last = high // scale, height // scale - rows  # the source's rows to a tile's, and where the last block begins
     until = height // scale if until is None else until
     whole = apart == 1 and outputs > FEW_CHANNELS  # narrow pixels go as one long row
     columns, channels = (1, width * outputs) if whole else (width // apart, outputs)
-    biases = None if bias is None else jnp.tile(bias.astype(_wide(dtype)), channels // outputs)
+    biases = None if bias is None else jnp.tile(bias.astype(wide(dtype)), channels // outputs)
 
     def finished(sums: Array) -> Array:
         y = sums.reshape(n, scale * rows // high, columns, channels)
@@ -182,8 +235,8 @@ def conv_input(y: Array, kernel: Array) -> Array:
         flipped = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
         return conv(jnp.pad(y, ((0, 0), (2, 2), (2, 2), (0, 0))), flipped)
     # The border of a small y would be most of the work, so none is added: nine products are laid over each other.
-    taps = [(i, j, _dot(y, kernel[i, j], ((3,), (1,)))) for i in range(3) for j in range(3)]
-    return _sum(jnp.pad(tap, ((0, 0), (i, 2 - i), (j, 2 - j), (0, 0))) for i, j, tap in taps).astype(y.dtype)
+    taps = [(i, j, dot(y, kernel[i, j], ((3,), (1,)))) for i in range(3) for j in range(3)]
+    return added(jnp.pad(tap, ((0, 0), (i, 2 - i), (j, 2 - j), (0, 0))) for i, j, tap in taps).astype(y.dtype)
 
 
 def conv_kernel(x: Array, y: Array) -> Array:
@@ -193,86 +246,11 @@ def conv_kernel(x: Array, y: Array) -> Array:
     full = height // rows
 
     def block(k: Array, total: Array) -> Array:
-        return total + _kernel_block(_rows(x, k * rows, rows + 2), _rows(y, k * rows, rows))
+        return total + kernel_block(_rows(x, k * rows, rows + 2), _rows(y, k * rows, rows))
 
-    rest = _kernel_block(x[:, full * rows :], y[:, full * rows :]) if height % rows else 0.0
-    total = lax.fori_loop(0, full, block, jnp.zeros((3, 3, x.shape[3], y.shape[3]), _wide(dtype)))
+    rest = kernel_block(x[:, full * rows :], y[:, full * rows :]) if height % rows else 0.0
+    total = lax.fori_loop(0, full, block, jnp.zeros((3, 3, x.shape[3], y.shape[3]), wide(dtype)))
     return (total + rest).astype(dtype)
-
-
-def _conv_block(x: Array, kernel: Array, tile: Tile, dtype: Any) -> Parts:
-    """The parts of `[N, H, W, D]` from `x[N, H + 2, W + 2, C]`, bits of `dtype`, and a kernel not yet rounded to it."""
-    _, height, width, channels = x.shape
-    height, width, outputs = height - 2, width - 2, kernel.shape[3]
-    if outputs <= FEW_CHANNELS:  # project every pixel on the nine taps, then shift and add
-        p = _product(x, kernel.transpose(2, 0, 1, 3).reshape(channels, 9 * outputs), dtype)
-        p = p.reshape(*p.shape[:3], 3, 3, outputs)
-        return [[_sum(p[:, i : i + height, j : j + width, i, j] for i in range(3) for j in range(3))]]
-    if tile[1] > 1:
-        return _winograd_block(x, kernel, tile, dtype)
-    if width % 2 == 0:
-        columns, rows = _column_pairs(x), _kernel_pairs(kernel)
-    else:
-        columns, rows = _columns(x), kernel.reshape(3, 3 * channels, outputs)
-    if channels <= FEW_CHANNELS:
-        return [[_product(_three_rows(columns), rows.reshape(-1, rows.shape[-1]), dtype)]]
-    rows = rows.astype(dtype)
-    return [[_sum(_product(columns[:, i : i + height], rows[i], dtype) for i in range(3))]]
-
-
-def _winograd_block(x: Array, kernel: Array, tile: Tile, dtype: Any) -> Parts:
-    """`_conv_block` by Winograd's algorithm; with tiles of one row, the taps of a column are summed by the products."""
-    if tile[0] == 1:
-        x, taps = _three_rows(x), [[kernel[:, j] for j in range(3)]]
-    else:
-        taps = [[kernel[i, j] for j in range(3)] for i in range(3)]
-
-    def product(v: Array, u: Array) -> Array:
-        return _product(v.astype(dtype), u.reshape(v.shape[-1], -1), dtype)
-
-    return correlate(floats(x, dtype).astype(kernel.dtype), taps, tile, product)
-
-
-def _upsampled_block(x: Array, kernel: Array, tile: Tile, dtype: Any) -> Parts:
-    """`_conv_block` of an up-sampled picture, `[N, 2 H, 2 W, D]`, from `x[N, H + 2, W + 2, C]` before up-sampling."""
-    _, height, width, channels = x.shape
-    height, width, outputs = height - 2, width - 2, kernel.shape[3]
-    kernels = [_summed_taps(rows, 1) for rows in _summed_taps(kernel, 0)]
-    if tile[1] == 1:  # both columns in one product, of two rows and three columns
-        columns = _columns(x)
-        two = jnp.concatenate([columns[:, :-1], columns[:, 1:]], axis=-1)
-
-        def both(a: int) -> Array:
-            pair = [jnp.pad(kernels[a][b], ((0, 0), (b, 1 - b), (0, 0), (0, 0))) for b in (0, 1)]
-            return jnp.concatenate(pair, axis=-1).reshape(6 * channels, 2 * outputs)
-
-        return [[_product(two[:, a : a + height], both(a), dtype)] for a in (0, 1)]
-    squares = jnp.concatenate([x[:, i : i + height + 1, j : j + width + 1] for i in (0, 1) for j in (0, 1)], axis=-1)
-
-    def one(a: int, b: int) -> Array:
-        return _product(squares[:, a : a + height, b : b + width], kernels[a][b].reshape(4 * channels, outputs), dtype)
-
-    return [[one(a, b) for b in (0, 1)] for a in (0, 1)]
-
-
-def _summed_taps(kernel: Array, axis: int) -> tuple[Array, Array]:
-    """What a kernel's three taps along an axis add up to on two pixels of the source, for its even and odd outputs."""
-    k0, k1, k2 = jnp.split(kernel, 3, axis)
-    return jnp.concatenate([k0, k1 + k2], axis), jnp.concatenate([k0 + k1, k2], axis)
-
-
-def _kernel_block(x: Array, y: Array) -> Array:
-    channels, outputs = x.shape[3], y.shape[3]
-    pixels = (0, 1, 2)
-    if channels <= FEW_CHANNELS:
-        return _dot(_taps(x), y, (pixels, pixels)).reshape(3, 3, channels, outputs)
-    if outputs <= FEW_CHANNELS:  # correlate x with y's nine shifts, which run backwards
-        shifts = _taps(jnp.pad(y, ((0, 0), (2, 2), (2, 2), (0, 0))))
-        taps = _dot(x, shifts, (pixels, pixels)).reshape(channels, 3, 3, outputs)
-        return jnp.flip(taps, (1, 2)).transpose(1, 2, 0, 3)
-    columns, height = _columns(x), y.shape[1]
-    rows = [_dot(columns[:, i : i + height], y, (pixels, pixels)) for i in range(3)]
-    return jnp.stack(rows).reshape(3, 3, channels, outputs)
 
 
 def _padded_columns(x: Array, beyond: tuple[Any, Any], edge: Any) -> Array:
@@ -295,70 +273,16 @@ def _at_rows(x: Array, rows: Array) -> Array:
     return x.at[:, rows].get(mode="promise_in_bounds", wrap_negative_indices=False)
 
 
-def _columns(x: Array) -> Array:
-    """The three horizontal neighbours side by side: `[N, H, W + 2, C] -> [N, H, W, 3 C]`."""
-    width = x.shape[2] - 2
-    return jnp.concatenate([x[:, :, j : j + width] for j in range(3)], axis=-1)
+def _rows_in_cache(shape: tuple[int, ...], elements: int, several: int = 2) -> int:
+    """The rows of features `[..., H, W, C]` that a block holds; of few channels, many more are gathered or come out.
 
-
-def _taps(x: Array) -> Array:
-    """All nine neighbours side by side: `[N, H + 2, W + 2, C] -> [N, H, W, 9 C]`."""
-    return _three_rows(_columns(x))
-
-
-def _three_rows(x: Array) -> Array:
-    """The three vertical neighbours side by side: `[N, H + 2, W, C] -> [N, H, W, 3 C]`."""
-    height = x.shape[1] - 2
-    return jnp.concatenate([x[:, i : i + height] for i in range(3)], axis=-1)
-
-
-def _column_pairs(x: Array) -> Array:
-    """The four pixels that two neighbouring outputs need: `[N, H, W + 2, C] -> [N, H, W / 2, 4 C]`."""
-    n, height, width, channels = x.shape
-    halves = [x[:, :, j : width - 2 + j].reshape(n, height, width // 2 - 1, 2 * channels) for j in (0, 2)]
-    return jnp.concatenate(halves, axis=-1)
-
-
-def _kernel_pairs(kernel: Array) -> Array:
-    """The kernel for `_column_pairs`: `[3, 3, C, D] -> [3, 4 C, 2 D]`; one of each output's four pixels counts 0."""
-    _, _, channels, outputs = kernel.shape
-    shifted = [jnp.pad(kernel, ((0, 0), (j, 1 - j), (0, 0), (0, 0))) for j in (0, 1)]
-    return jnp.stack(shifted, axis=3).reshape(3, 4 * channels, 2 * outputs)
-
-
-def bits(x: Array) -> Array:
-    """Floats of 16 bits as integers; others as they are."""
-    return lax.bitcast_convert_type(x, jnp.uint16) if x.dtype.itemsize == 2 else x
-
-
-def floats(x: Array, dtype: jnp.dtype[Any]) -> Array:
-    """What `bits` was made of."""
-    return lax.bitcast_convert_type(x, dtype) if x.dtype == jnp.uint16 else x
-
-
-def _wide(dtype: jnp.dtype[Any]) -> jnp.dtype[Any]:
-    """What products accumulate in: float32, or float64 for float64."""
-    return jnp.promote_types(dtype, jnp.float32)
-
-
-def _product(pixels: Array, matrix: Array, dtype: Any) -> Array:
-    """`[..., D]` of `[..., C]`, which may be bits, and `[C, D]`, in `dtype`."""
-    return _dot(floats(pixels, dtype), matrix.astype(dtype), ((pixels.ndim - 1,), (0,)))
-
-
-def _dot(a: Array, b: Array, axes: tuple[tuple[int, ...], tuple[int, ...]]) -> Array:
-    return lax.dot_general(a, b, (axes, ((), ())), preferred_element_type=_wide(b.dtype))
-
-
-def _sum(terms: Iterable[Array]) -> Array:
-    return reduce(jnp.add, terms)
-
-
-def _rows_in_cache(shape: tuple[int, ...], elements: int) -> int:
-    """The rows of features `[..., H, W, C]` that a block holds; of few channels, many more are gathered or come out."""
+    They are a multiple of `several`, where there are so many.
+    """
     *batch, height, width, channels = shape
-    rows = elements // max(1, math.prod(batch) * width * max(channels, NARROW_PIXELS))
-    return min(height, max(2, rows // 2 * 2))  # an even number, for tiles of two rows
+    most = elements // max(1, math.prod(batch) * width * max(channels, NARROW_PIXELS))
+    most = max(several, min(most, height) // several * several)
+    each = -(-height // -(-height // most))  # no more than it takes for as many blocks, whose last would reach too far
+    return min(height, -(-each // several) * several)
 
 
 def _rows(x: Array, start: Array | int, size: int) -> Array:

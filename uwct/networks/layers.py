@@ -78,8 +78,8 @@ def conv_layer(
 def _light(x: Array, kernel: Array, bias: Array, border: Border | None, **how: Any) -> bool:
     """Whether quick compilation costs a layer little: it computes in some milliseconds, or mostly in products."""
     computed = jax.ShapeDtypeStruct(x.shape, how["dtype"] or x.dtype)
-    large = convolution_cpu.tile_of(computed, kernel, how["upsampled"]) == convolution_cpu.LARGE_TILE
-    return large or (min(kernel.shape[2:]) > 16 and x.size * kernel.shape[3] < LIGHT)
+    products = convolution_cpu.tile_of(computed, kernel, how["upsampled"]) in convolution_cpu.OF_PRODUCTS
+    return products or (min(kernel.shape[2:]) > 16 and x.size * kernel.shape[3] < LIGHT)
 
 
 @quick_jit("relu", "upsampled", "padding", "dtype", small=_light)
