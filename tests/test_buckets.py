@@ -10,7 +10,7 @@ import pytest
 from conftest import picture
 
 import uwct
-from uwct.networks import convolution_cpu, layers
+from uwct.networks import block_plan, layers
 from uwct.networks.layers import conv3x3, conv_layer
 from uwct.pipeline import whole
 from uwct.pipeline.level import Settings
@@ -80,8 +80,8 @@ def test_a_layer_reflects_at_the_extent_wherever_blocks_end(rng, monkeypatch, ti
         args = jnp.float32(x), jnp.float32(kernel), jnp.zeros(18)
         unfused = layers._plain(*args, extent, False, upsampled)  # as on accelerators
         with monkeypatch.context() as patch:
-            patch.setattr(convolution_cpu, "tile_of", lambda *args: tile)
-            patch.setattr(convolution_cpu, "_rows_in_cache", lambda *args: rows)
+            patch.setattr(block_plan, "tile_of", lambda *args: tile)
+            patch.setattr(block_plan, "rows_in_cache", lambda *args: rows)
             found = conv_layer(*args, **how)
         assert np.isfinite(found).all()
         alone = x[:, : extent[0], : extent[1]].repeat(1 + upsampled, 1).repeat(1 + upsampled, 2)

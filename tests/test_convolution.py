@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jax.test_util import check_grads
 
-from uwct.networks import convolution, convolution_cpu, winograd
+from uwct.networks import block_plan, convolution, winograd
 from uwct.networks.convolution import conv3x3_input, conv3x3_kernel, conv3x3_valid
 from uwct.networks.winograd import correlate
 
@@ -53,7 +53,7 @@ def test_every_blocking_gives_the_same_values_and_gradients(monkeypatch, channel
         return (conv3x3_valid(x, kernel) * y).sum()
 
     expected = jax.vjp(lambda x, k: convolution._conv_native(x, k), x, kernel)[1](y)
-    monkeypatch.setattr(convolution_cpu, "BLOCK_ELEMENTS", block)
+    monkeypatch.setattr(block_plan, "BLOCK_ELEMENTS", block)
     jax.clear_caches()
     np.testing.assert_allclose(conv3x3_valid(x, kernel), direct(x, kernel), atol=1e-4)
     for gradient, reference in zip(jax.grad(loss, (0, 1))(x, kernel), expected, strict=True):
@@ -67,7 +67,7 @@ def test_large_tiles_give_the_same_values_and_transposes(monkeypatch, block):
     calls = []
     monkeypatch.setattr(winograd, "correlate", lambda *a: calls.append(a[2]) or correlate(*a))
     for name, value in {"BLOCK_ELEMENTS": block, "TILED_CHANNELS": 17, "TILED_WORK": 0}.items():
-        monkeypatch.setattr(convolution_cpu, name, value)
+        monkeypatch.setattr(block_plan, name, value)
     jax.clear_caches()
     np.testing.assert_allclose(conv3x3_valid(x, kernel), direct(x, kernel), atol=1e-4)
     np.testing.assert_allclose(conv3x3_input(y, kernel), direct_input(y, kernel), atol=1e-4)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jax.test_util import check_grads
 
-from uwct.networks import convolution_cpu
+from uwct.networks import block_plan
 from uwct.networks.border import pad_border
 from uwct.networks.layers import conv3x3, conv_layer, max_pool, upsample
 
@@ -96,8 +96,8 @@ def test_gradients_agree_with_finite_differences(rng):
 @pytest.mark.parametrize(("relu", "upsampled"), [(True, False), (False, True), (True, True)])
 @pytest.mark.parametrize("shape", [(2, 2, 3), (2, 11, 6, 5), (7, 8, 70), (6, 8, 69), (1, 5, 3)])
 def test_a_whole_layer_agrees_with_its_parts(monkeypatch, rng, shape, relu, upsampled, elements, dtype):
-    monkeypatch.setattr(convolution_cpu, "BLOCK_ELEMENTS", elements)
-    monkeypatch.setattr(convolution_cpu, "TILED_WORK", 6 * 8 * 69 * 66)
+    monkeypatch.setattr(block_plan, "BLOCK_ELEMENTS", elements)
+    monkeypatch.setattr(block_plan, "TILED_WORK", 6 * 8 * 69 * 66)
     x = jnp.asarray(rng.normal(size=shape), dtype)
     kernel, bias = rng.normal(size=(3, 3, shape[-1], 66)) / 8, jnp.asarray(rng.normal(size=66), jnp.float32)
     kernel = jnp.asarray(kernel, dtype)

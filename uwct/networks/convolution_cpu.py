@@ -5,10 +5,10 @@ Contract: that of convolution.py, whose primitives these functions implement; us
 XLA's own CPU convolution reaches a fraction of the speed of its matrix products. So a convolution becomes products over
 blocks of rows that stay in cache, as few of them as the mathematics allows:
 
-* Winograd's F(4, 3) of rows, four outputs of a column from six products instead of twelve, or in 16 bits, which are too
-  few for its sums, F(2, 3) of columns, two outputs of a row from four products instead of six;
+* Winograd's F(4, 3) of rows, four outputs of a column from six products instead of twelve, in float32, which narrow
+  features of 16 bits become; for wide ones, F(2, 3) of columns, two outputs of a row from four products instead of six;
 * F(2, 3) of rows by F(4, 3) of columns, eight outputs from 24 products instead of 72, where these are many;
-* two neighbouring outputs in one product, at the price of zeros in the kernel, where they are narrow and of 16 bits;
+* two neighbouring outputs in one product, at the price of zeros in the kernel, where these or the channels are few;
 * after up-sampling, whose pixels come in equal pairs: each of the four pixels of a square from 2x2 pixels of the source
   and a kernel whose taps are summed, which is 16 products instead of 36, or by F(4, 2) of rows besides, which is ten;
 * all taps of two outputs at once where the input has few channels, all nine of one where the output has.
@@ -19,7 +19,6 @@ part. And it does nothing with bfloat16 but multiply matrices: 16 bits are moved
 would go through float32, the whole picture for each block of rows that is put into it.
 """
 
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -29,9 +28,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from uwct.networks import block_plan
+from uwct.networks.block_plan import LARGE_TILE, WIDE_CHANNELS, Plan, plan_of, rows_in_cache
 from uwct.networks.block_products import (
     FEW_CHANNELS,
-    ROW_TILE,
     added,
     bits,
     conv_block,
@@ -44,30 +44,19 @@ from uwct.networks.block_products import (
     upsampled_block,
     wide,
 )
-from uwct.networks.winograd import Parts, Tile
-
-# Elements of the input that one block of rows may hold: with what is gathered from them, about a level-2 cache.
-BLOCK_ELEMENTS = 2**18
-# Up to so many channels or outputs, a product makes two pixels as they are: cheaper than parts and additions.
-NARROW_PIXELS = 16
-# What a tile of rows becomes after up-sampling.
-UPSAMPLED_ROW_TILE = (8, 1)
-# From so many channels and outputs on, and so many multiplications a tap, large tiles are worth their additions.
-LARGE_TILE, TILED_CHANNELS, TILED_WORK = (2, 4), 64, 2**29
-# Tiles that are computed mostly by products, and so as fast however their program is compiled.
-OF_PRODUCTS = (LARGE_TILE, ROW_TILE, UPSAMPLED_ROW_TILE)
-# From so many channels on, each of the nine taps is worth a product of its own, and so is each pixel of a square.
-WIDE_CHANNELS = 128
+from uwct.networks.winograd import Parts
 
 
 def conv(x: Array, kernel: Array) -> Array:
     """`y[N, H, W, D]` of `x[N, H + 2, W + 2, C]` and `kernel[3, 3, C, D]`."""
     shape = (x.shape[0], x.shape[1] - 2, x.shape[2] - 2, kernel.shape[3])
-    plan = _plan(jax.ShapeDtypeStruct((*shape[:3], x.shape[3]), x.dtype), kernel)
+    plan = plan_of(jax.ShapeDtypeStruct((*shape[:3], x.shape[3]), x.dtype), kernel)
     source, (reach, products) = bits(x), _products_of(kernel, plan, False, x.dtype)
 
     def block(start: Array) -> Parts:
-        if plan.tile in OF_PRODUCTS:  # a slice would be part of each of many sums; what is gathered is made once
+        if plan.by_rows:
+            return products(_widened(_at_rows(source, start + reach), x.dtype))
+        if plan.tile == LARGE_TILE:  # a slice would be part of each of many sums; what is gathered is made once
             return products(_at_rows(source, start + reach))
         return products(_rows(source, start, plan.rows + 2))
 
@@ -108,7 +97,8 @@ def layer(x: Array, kernel: Array, bias: Array, border: Border | None, *, relu: 
     what lies beyond comes out as anything finite. H and W are at least 2.
     """
     n, height, width, channels = x.shape
-    plan, around = _plan(x, kernel, upsampled), border_of((height, width), upsampled) if border is None else border
+    plan = plan_of(x, kernel, upsampled)
+    around = border_of((height, width), upsampled) if border is None else border
     around = jax.tree.map(lambda number: jnp.asarray(number, int), around)  # 64 bits where those are on
     (above, below), columns = around.beyond
     edge, until = (None, None) if border is None else (around.edge, around.size[0])
@@ -119,62 +109,24 @@ def layer(x: Array, kernel: Array, bias: Array, border: Border | None, *, relu: 
 
     reach, products = _products_of(kernel, plan, upsampled, x.dtype, padded)
 
+    def taken(at: Array) -> Array:
+        rows = _at_rows(source, at)
+        return _widened(rows, x.dtype) if plan.by_rows else rows
+
+    def reflected(at: Array) -> Array:
+        return taken(jnp.where(at < 0, above, jnp.where(at < around.size[0], at, below)))
+
     def block(start: Array) -> Parts:
         at = start - 1 + reach
-        return products(_at_rows(source, jnp.where(at < 0, above, jnp.where(at < around.size[0], at, below))))
+        if not plan.by_rows:
+            return products(reflected(at))
+        # What a branch gives is not fused with its reshaping to a matrix, which would look up the row of each number.
+        inside = (start > 0) & (start + plan.rows < around.size[0])
+        return products(lax.cond(inside, taken, reflected, at))
 
     scale = 2 if upsampled else 1
     shape = (n, scale * height, scale * width, kernel.shape[3])
     return _in_blocks(block, shape, plan, x.dtype, bias, relu, until, scale)
-
-
-class Plan(NamedTuple):
-    """How features are computed.
-
-    Attributes:
-      tile: the rows and columns of outputs that are computed together.
-      rows: the rows of features that a block holds.
-      apart: the rows and columns of outputs that come as `Parts`.
-      by_rows: whether it is by `row_tiles`.
-    """
-
-    tile: Tile
-    rows: int
-    apart: Tile
-    by_rows: bool
-
-
-def tile_of(x: Any, kernel: Any, upsampled: bool = False) -> Tile:
-    """The rows and columns of outputs that are computed together from features `x[..., H, W, C]`."""
-    height, width, _ = x.shape[-3:]
-    narrowest = min(kernel.shape[2:])
-    float32 = x.dtype.itemsize > 2
-    by_rows = float32 and narrowest > FEW_CHANNELS and height >= ROW_TILE[0]
-    if upsampled:
-        if by_rows and narrowest < WIDE_CHANNELS:
-            return UPSAMPLED_ROW_TILE
-        return 2, 1 if narrowest <= NARROW_PIXELS else 2
-    heavy = narrowest >= TILED_CHANNELS and math.prod(x.shape) * kernel.shape[3] >= TILED_WORK
-    if heavy and float32 and height % 2 == width % 4 == 0:
-        return LARGE_TILE
-    if by_rows:
-        return ROW_TILE
-    return (1, 1) if narrowest <= NARROW_PIXELS or width % 2 else (1, 2)
-
-
-def _plan(x: Any, kernel: Any, upsampled: bool = False) -> Plan:
-    """The plan for features `x[..., H, W, C]`."""
-    *batch, height, width, channels = x.shape
-    tile = tile_of(x, kernel, upsampled)
-    by_rows = tile in (ROW_TILE, UPSAMPLED_ROW_TILE)
-    elements = BLOCK_ELEMENTS
-    if tile == LARGE_TILE:  # which share a block out to many products
-        elements *= 4
-    elif tile == ROW_TILE and TILED_CHANNELS <= channels < 2 * WIDE_CHANNELS:  # few pixels, for one product
-        elements *= 2
-    expanded = 4 * width if upsampled and not by_rows else width
-    rows = _rows_in_cache((*batch, height, expanded, channels), elements, ROW_TILE[0] if by_rows else 2)
-    return Plan(tile, rows, (2 if upsampled else 1, 1) if by_rows else tile, by_rows)
 
 
 def _products_of(
@@ -209,7 +161,8 @@ def _in_blocks(
     until = height // scale if until is None else until
     whole = apart == 1 and outputs > FEW_CHANNELS  # narrow pixels go as one long row
     columns, channels = (1, width * outputs) if whole else (width // apart, outputs)
-    biases = None if bias is None else jnp.tile(bias.astype(wide(dtype)), channels // outputs)
+    # As one long row: of a bias for each pixel, every number would be looked up.
+    biases = None if bias is None else lax.optimization_barrier(jnp.tile(bias.astype(wide(dtype)), channels // outputs))
 
     def finished(sums: Array) -> Array:
         y = sums.reshape(n, scale * rows // high, columns, channels)
@@ -231,7 +184,7 @@ def _in_blocks(
 
 def conv_input(y: Array, kernel: Array) -> Array:
     """`x[N, H + 2, W + 2, C]` of `y[N, H, W, D]` and `kernel[3, 3, C, D]`."""
-    if kernel.shape[3] < WIDE_CHANNELS or y.size > 2 * BLOCK_ELEMENTS:
+    if kernel.shape[3] < WIDE_CHANNELS or y.size > 2 * block_plan.BLOCK_ELEMENTS:
         flipped = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
         return conv(jnp.pad(y, ((0, 0), (2, 2), (2, 2), (0, 0))), flipped)
     # The border of a small y would be most of the work, so none is added: nine products are laid over each other.
@@ -242,7 +195,7 @@ def conv_input(y: Array, kernel: Array) -> Array:
 def conv_kernel(x: Array, y: Array) -> Array:
     """`kernel[3, 3, C, D]` of `x[N, H + 2, W + 2, C]` and `y[N, H, W, D]`."""
     dtype = x.dtype
-    height, rows = y.shape[1], _rows_in_cache((*y.shape[:3], x.shape[3]), BLOCK_ELEMENTS)
+    height, rows = y.shape[1], rows_in_cache((*y.shape[:3], x.shape[3]), block_plan.BLOCK_ELEMENTS)
     full = height // rows
 
     def block(k: Array, total: Array) -> Array:
@@ -268,21 +221,14 @@ def _padded_columns(x: Array, beyond: tuple[Any, Any], edge: Any) -> Array:
     return lax.dynamic_update_slice(padded, column(beyond[1]), (0, 0, edge, 0), allow_negative_indices=False)
 
 
+def _widened(x: Array, dtype: Any) -> Array:
+    """Floats of 16 bits, as integers, in what products accumulate in; others as they are."""
+    return floats(x, dtype).astype(wide(dtype))
+
+
 def _at_rows(x: Array, rows: Array) -> Array:
     """Those rows of `x[N, H, ...]`, all of which there are."""
     return x.at[:, rows].get(mode="promise_in_bounds", wrap_negative_indices=False)
-
-
-def _rows_in_cache(shape: tuple[int, ...], elements: int, several: int = 2) -> int:
-    """The rows of features `[..., H, W, C]` that a block holds; of few channels, many more are gathered or come out.
-
-    They are a multiple of `several`, where there are so many.
-    """
-    *batch, height, width, channels = shape
-    most = elements // max(1, math.prod(batch) * width * max(channels, NARROW_PIXELS))
-    most = max(several, min(most, height) // several * several)
-    each = -(-height // -(-height // most))  # no more than it takes for as many blocks, whose last would reach too far
-    return min(height, -(-each // several) * several)
 
 
 def _rows(x: Array, start: Array | int, size: int) -> Array:

@@ -17,7 +17,7 @@ from jax import Array, lax
 from jax.custom_derivatives import SymbolicZero
 from jax.export import is_symbolic_dim
 
-from uwct.networks import convolution_cpu
+from uwct.networks import block_plan, convolution_cpu
 from uwct.networks.border import Padding, pad_border
 from uwct.networks.convolution import conv3x3_valid
 from uwct.networks.convolution_cpu import Border, border_of
@@ -78,7 +78,7 @@ def conv_layer(
 def _light(x: Array, kernel: Array, bias: Array, border: Border | None, **how: Any) -> bool:
     """Whether quick compilation costs a layer little: it computes in some milliseconds, or mostly in products."""
     computed = jax.ShapeDtypeStruct(x.shape, how["dtype"] or x.dtype)
-    products = convolution_cpu.tile_of(computed, kernel, how["upsampled"]) in convolution_cpu.OF_PRODUCTS
+    products = block_plan.tile_of(computed, kernel, how["upsampled"]) in block_plan.OF_PRODUCTS
     return products or (min(kernel.shape[2:]) > 16 and x.size * kernel.shape[3] < LIGHT)
 
 
