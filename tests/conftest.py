@@ -83,6 +83,8 @@ def pytest_terminal_summary(terminalreporter):
 
 # Begins a program that a SIGINT is to interrupt: a shell's background jobs, and so their children, ignore it.
 HEED_SIGINT = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+# The command `uwct` itself, for `python -c`.
+UWCT = HEED_SIGINT + "from uwct.cli.main import main; main()"
 
 
 @pytest.fixture(autouse=True, scope="module")

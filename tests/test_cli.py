@@ -168,3 +168,25 @@ def test_interrupted_twice_it_ends_without_a_traceback():
     done = subprocess.run([sys.executable, "-c", HEED_SIGINT + TWICE], capture_output=True, text=True, cwd=ROOT)
     assert done.stderr == "interrupted\ninterrupted\n"
     assert done.returncode == 130
+
+
+# Is ended by a signal where a library's exit function would crash, as those of XLA's do while a picture is computed.
+CRASHING = """
+import atexit, ctypes, os, sys, time
+from uwct.cli.errors import one_sentence
+from uwct.cli.starting import ending_at_once
+
+crash = ctypes.CFUNCTYPE(None)(lambda: ctypes.string_at(0))
+with ending_at_once(), one_sentence():
+    ctypes.CDLL(None).__cxa_atexit(crash, None, None)
+    atexit.register(print, "cleaned up")
+    os.kill(os.getpid(), getattr(signal, sys.argv[1]))
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize(("name", "said", "code"), [("SIGINT", "interrupted", 130), ("SIGTERM", "terminated", 143)])
+def test_ended_by_a_signal_it_leaves_libraries_alone(name, said, code):
+    words = [sys.executable, "-c", HEED_SIGINT + CRASHING, name]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
+    assert (done.stderr, done.stdout, done.returncode) == (f"{said}\n", "cleaned up\n", code)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import HEED_SIGINT, picture
+from conftest import UWCT, picture
 from PIL import Image
 
 from uwct.cli import sizes, stylize
@@ -111,8 +111,7 @@ def test_a_full_disk_is_one_sentence(big, capsys, monkeypatch):
 
 def test_interrupting_leaves_nothing(big):
     Image.fromarray(np.uint8(255 * picture(1500, 1500, 5))).save("big.png")
-    program = HEED_SIGINT + "import sys; from uwct.cli.stylize import main; main(sys.argv[1:])"
-    command = [sys.executable, "-c", program, *WORDS, "--tile", "48", "--output", "out.png"]
+    command = [sys.executable, "-c", UWCT, "stylize", *WORDS, "--tile", "48", "--output", "out.png"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     while not list(Path().glob(".out.png.*/*.raw")):
         assert process.poll() is None, "the command ended before it was interrupted"

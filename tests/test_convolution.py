@@ -61,6 +61,15 @@ def test_every_blocking_gives_the_same_values_and_gradients(monkeypatch, channel
     jax.clear_caches()
 
 
+@pytest.mark.parametrize("channels", [(3, 8), (8, 3), (8, 8), (18, 40)])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_values_in_16_bits_are_as_near_as_they_can_be(channels, dtype):
+    x, kernel, _ = arrays(2, 11, 6, *channels, dtype)
+    expected = direct(x, kernel)
+    rounded = 2.0 ** (-8 if dtype == "bfloat16" else -11) * abs(expected).max()
+    np.testing.assert_allclose(np.float64(conv3x3_valid(x, kernel)), expected, rtol=0, atol=4 * rounded)
+
+
 @pytest.mark.parametrize("block", [1, 300, 10**6])
 def test_large_tiles_give_the_same_values_and_transposes(monkeypatch, block):
     x, kernel, y = arrays(2, 10, 8, 17, 18)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import HEED_SIGINT, picture
+from conftest import UWCT, picture
 from PIL import Image
 
 from uwct import files
@@ -19,8 +19,7 @@ from uwct.pictures import images
 
 WORDS = ["--content", "photos", "--style", "a.png", "--levels", "1", "--output", "out", "--dtype", "float32"]
 WORDS += ["--model", "tiny.safetensors"]
-PROGRAM = HEED_SIGINT + "import sys; from uwct.cli.stylize import main; main(sys.argv[1:])"
-COMMAND = [sys.executable, "-c", PROGRAM, *WORDS]
+COMMAND = [sys.executable, "-c", UWCT, "stylize", *WORDS]
 
 # Writes one of two files over and over, in each of the ways in which uwct writes, and says when it begins.
 WRITER = """

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import requests
-from conftest import HEED_SIGINT, picture
+from conftest import UWCT, picture
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
@@ -53,7 +53,7 @@ def served(tmp_path_factory, environment, model, free_port):
     temporary = tmp_path_factory.mktemp("temporary")
     words = [*shlex.split(COMMAND), "--model", model, "--port", str(free_port)]
     process = subprocess.Popen(
-        [sys.executable, "-c", HEED_SIGINT + "from uwct.cli.main import main; main()", *words],
+        [sys.executable, "-c", UWCT, *words],
         cwd=ROOT,
         env={**environment, "TMPDIR": str(temporary), "http_proxy": "http://127.0.0.1:9"},  # a proxy that is not there
         stdout=subprocess.PIPE,
@@ -246,9 +246,8 @@ def test_who_is_named_by_auth_and_nobody_else_comes_in(tmp_path, environment, mo
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     words = ["web", "--auth", "ann:secret", "--model", model, "--port", str(port)]
-    start = HEED_SIGINT + "from uwct.cli.main import main; main()"
     with subprocess.Popen(
-        [sys.executable, "-c", start, *words], cwd=ROOT, env=environment, stdout=subprocess.PIPE
+        [sys.executable, "-c", UWCT, *words], cwd=ROOT, env=environment, stdout=subprocess.PIPE
     ) as process:
         assert process.stdout.readline().startswith(b"open http")
         asked = {name: requests.Session() for name in ("ann", "eve")}

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from safetensors import SafetensorError
 
-from uwct.cli.starting import INTERRUPTED, raising
+from uwct.cli.starting import INTERRUPTED, TERMINATED, raising
 from uwct.pictures import bounds
 
 # What the library raises about what it was given, and what a computer too small for it does.
@@ -90,7 +90,7 @@ def one_sentence() -> Iterator[None]:
             sys.exit(INTERRUPTED)
         except Terminated:
             print("terminated", file=sys.stderr)
-            sys.exit(128 + signal.SIGTERM)
+            sys.exit(TERMINATED)
 
 
 @contextmanager

@@ -4,15 +4,17 @@ A KeyboardInterrupt would be a traceback from the midst of imports, or be lost: 
 garbage collector or of a module's lock, Python goes on.
 """
 
+import atexit
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
-# The exit code after a SIGINT.
-INTERRUPTED = 128 + signal.SIGINT
+# The exit codes after a SIGINT and a SIGTERM.
+INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 
 
 def end(*_: object) -> None:
@@ -25,15 +27,29 @@ def end(*_: object) -> None:
 def ending_at_once() -> Iterator[None]:
     """Within it SIGINT ends the process, unless it is ignored; to be entered before what takes time is imported.
 
-    So does a second one while Python, interrupted, waits for its threads: they must not be left behind.
+    So does a second one while Python, interrupted, waits for its threads: they must not be left behind. After these and
+    Python's exit functions the process is over: libraries' own would take from JAX's threads what they compute with.
     """
+    codes: list[int] = []
+    atexit.register(_leave, codes)  # first of all, so that it comes last
     try:
         with _handled(signal.default_int_handler, end):
             yield
     except SystemExit as leaving:
         if leaving.code == INTERRUPTED and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, end)
+        if leaving.code in (INTERRUPTED, TERMINATED):
+            codes.append(leaving.code)
         raise
+
+
+def _leave(codes: list[int]) -> None:
+    """Ends the process with a code, if there is one."""
+    for code in codes:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code)
 
 
 def raising() -> AbstractContextManager[None]:
