@@ -54,13 +54,17 @@ def _winograd_block(x: Array, kernel: Array, tile: Tile, dtype: Any) -> Parts:
 
 
 def row_tiles(x: Array, matrices: Matrices, padded: Callable[[Array], Array] = lambda x: x) -> Parts:
-    """The parts of outputs from the rows of their tiles, `x[N, 6, H / 4, W + 2, C]`, or what is that once `padded`."""
+    """The parts of outputs from the rows of their tiles, `x[N, 6, H / 4, W + 2, C]`, or what is that once `padded`.
+
+    It is Winograd's `outputs @ ((kernels @ k) * (inputs @ x))` of rows, with a matrix product of three pixels for `*`.
+    """
     n, _, tiles, *rest = x.shape
     inputs, kernels, outputs = matrices
-    pixels = _columns(padded(dot(inputs, x, ((1,), (1,))).reshape(-1, tiles, *rest)))
-    products = jnp.matmul(pixels.reshape(len(kernels), -1, kernels.shape[1]), kernels)
-    y = dot(outputs, products.reshape(len(kernels), -1), ((1,), (0,)))
-    y = y.reshape(-1, ROW_TILE[0], n, tiles, pixels.shape[2], kernels.shape[2]).transpose(0, 2, 3, 1, 4, 5)
+    times, taps, channels = kernels.shape
+    pixels = _columns(padded(dot(inputs, x, ((1,), (1,))).reshape(times * n, tiles, *rest)))
+    products = jnp.matmul(pixels.reshape(times, -1, taps), kernels)
+    y = dot(outputs, products.reshape(times, -1), ((1,), (0,)))
+    y = y.reshape(-1, ROW_TILE[0], n, tiles, pixels.shape[2], channels).transpose(0, 2, 3, 1, 4, 5)
     return [[part.reshape(n, -1, *part.shape[3:])] for part in y]
 
 
