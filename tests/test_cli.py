@@ -190,3 +190,6 @@ def test_ended_by_a_signal_it_leaves_libraries_alone(name, said, code):
     words = [sys.executable, "-c", HEED_SIGINT + CRASHING, name]
     done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
     assert (done.stderr, done.stdout, done.returncode) == (f"{said}\n", "cleaned up\n", code)
+    without = ["sh", "-c", 'exec "$@" >&-', "sh", *words]  # and with its stdout closed
+    done = subprocess.run(without, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    assert (done.stderr, done.returncode) == (f"{said}\n", code)

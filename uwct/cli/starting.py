@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from typing import Any
 
 # The exit codes after a SIGINT and a SIGTERM.
@@ -31,7 +32,9 @@ def ending_at_once() -> Iterator[None]:
     Python's exit functions the process is over: libraries' own would take from JAX's threads what they compute with.
     """
     codes: list[int] = []
-    atexit.register(_leave, codes)  # first of all, so that it comes last
+    leave = partial(_leave, codes)
+    if "jax" not in sys.modules:  # this process is the command's, and what is registered first comes last
+        atexit.register(leave)
     try:
         with _handled(signal.default_int_handler, end):
             yield
@@ -41,15 +44,17 @@ def ending_at_once() -> Iterator[None]:
         if leaving.code in (INTERRUPTED, TERMINATED):
             codes.append(leaving.code)
         raise
+    finally:
+        if not codes:
+            atexit.unregister(leave)
 
 
 def _leave(codes: list[int]) -> None:
-    """Ends the process with a code, if there is one."""
-    for code in codes:
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError):
-                stream.flush()
-        os._exit(code)
+    """Ends the process with the first code."""
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # None where it is closed
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(codes[0])
 
 
 def raising() -> AbstractContextManager[None]:

@@ -63,7 +63,7 @@ def plan_of(x: Any, kernel: Any, upsampled: bool = False) -> Plan:
     elements = BLOCK_ELEMENTS
     if tile == LARGE_TILE:  # which share a block out to many products
         elements *= 4
-    elif tile == ROW_TILE and TILED_CHANNELS <= channels < 2 * WIDE_CHANNELS:  # few pixels, for one product
+    elif tile == ROW_TILE and TILED_CHANNELS <= channels < 2 * WIDE_CHANNELS:  # else a product has too few pixels
         elements *= 2
     expanded = 4 * width if upsampled and not by_rows else width
     rows = rows_in_cache((*batch, height, expanded, channels), elements, ROW_TILE[0] if by_rows else 2)

@@ -1,6 +1,7 @@
 """What a block of rows becomes by matrix products: a 3x3 convolution's outputs, in parts, or its kernel's gradient.
 
-Pixels `x[N, H + 2, W + 2, C]` have the border that outputs `[N, H, W, D]` need. 16 bits come as integers, see `bits`.
+Unless said otherwise, pixels `x[N, H + 2, W + 2, C]` have the border that outputs `[N, H, W, D]` need, and 16 bits come
+as integers, see `bits`.
 """
 
 from collections.abc import Callable, Iterable
@@ -54,22 +55,25 @@ def _winograd_block(x: Array, kernel: Array, tile: Tile, dtype: Any) -> Parts:
 
 
 def row_tiles(x: Array, matrices: Matrices, padded: Callable[[Array], Array] = lambda x: x) -> Parts:
-    """The parts of outputs from the rows of their tiles, `x[N, 6, H / 4, W + 2, C]`, or what is that once `padded`.
+    """The parts of outputs from the rows of their tiles, `x[N, 6, H / 4, W + 2, C]`, in float32 or float64.
+
+    Where `padded` gives rows their border and splits them into pixels, they are `x[N, 6, H / 4, W C]`, without.
 
     It is Winograd's `outputs @ ((kernels @ k) * (inputs @ x))` of rows, with a matrix product of three pixels for `*`.
     """
     n, _, tiles, *rest = x.shape
     inputs, kernels, outputs = matrices
-    times, taps, channels = kernels.shape
+    times, taps, depth = kernels.shape
     pixels = _columns(padded(dot(inputs, x, ((1,), (1,))).reshape(times * n, tiles, *rest)))
-    products = jnp.matmul(pixels.reshape(times, -1, taps), kernels)
-    y = dot(outputs, products.reshape(times, -1), ((1,), (0,)))
-    y = y.reshape(-1, ROW_TILE[0], n, tiles, pixels.shape[2], channels).transpose(0, 2, 3, 1, 4, 5)
-    return [[part.reshape(n, -1, *part.shape[3:])] for part in y]
+    products = jnp.matmul(pixels.reshape(times, n * tiles * pixels.shape[2], taps), kernels)
+    y = dot(outputs, products.reshape(times, products[0].size), ((1,), (0,)))
+    high, parts = ROW_TILE[0], outputs.shape[0] // ROW_TILE[0]
+    y = y.reshape(parts, high, n, tiles, pixels.shape[2], depth).transpose(0, 2, 3, 1, 4, 5)
+    return [[part.reshape(n, high * tiles, *part.shape[3:])] for part in y]
 
 
 def tile_rows(rows: int) -> Array:
-    """Those that each tile of so many rows of outputs comes of, counted from the first: `[6, rows / 4]`."""
+    """Those that each tile of so many rows comes of, counted from the first one's upper neighbour: `[6, rows / 4]`."""
     high = ROW_TILE[0]
     return jnp.arange(high + 2)[:, None] + high * jnp.arange(rows // high)
 
