@@ -345,12 +345,15 @@ def test_forgotten_in_memory_they_are_read_again(tmp_path, monkeypatch, loaded):
 PAINT = """
 import collections, json, sys
 import jax
-from uwct.cli import stylize
+from uwct.cli import stylize, watching
+from uwct.networks.model import load
+watching.backbone = lambda name: load("tiny.safetensors")  # that of VGG-16 would be slow
 seen = collections.Counter()
 jax.monitoring.register_event_listener(lambda event, **_: seen.update([event]))
 jax.monitoring.register_event_duration_secs_listener(lambda event, *_, **__: seen.update([event]))
 for number, words in enumerate(json.loads(sys.argv[1])):
-    stylize.main(["--content", "photo.jpg", "--style", "a.png", "b.png", *words, "--output", f"{number}.png"])
+    styles = ["a.png"] if "--patches" in words else ["a.png", "b.png"]
+    stylize.main(["--content", "photo.jpg", "--style", *styles, *words, "--output", f"{number}.png"])
 print(json.dumps(seen))
 """
 LOWERED = "/jax/core/compile/jaxpr_to_mlir_module_duration"
@@ -361,8 +364,9 @@ def test_a_later_command_lowers_next_to_nothing_and_paints_the_same(folder):
     Image.fromarray(np.uint8(255 * np.eye(21, 33))).save("mask.png")
     Image.fromarray(np.uint8(255 * np.ones((21, 33, 4)))).save("seen.png")
     every += [["--region", "mask.png", "a.png"], ["--region", "mask.png"], ["--content", "seen.png"]]
+    every += [["--refine", "--refine-steps", "2"], ["--size", "96", "--patches"]]
     every = [[*words, "--model", "tiny.safetensors", "--levels", "3", "1"] for words in every]
-    environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(folder / "cache")}
+    environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(folder / "cache"), "TQDM_DISABLE": "1"}
 
     def painted(**changes):
         done = subprocess.run(

@@ -80,9 +80,7 @@ class Store:
         self._expected.walk = walk
         try:
             yield
-        except Exception:
-            raise
-        except BaseException:  # Ctrl-C
+        except (KeyboardInterrupt, SystemExit):
             self._give_up()
             raise
         finally:

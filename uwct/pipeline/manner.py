@@ -21,6 +21,7 @@ from uwct.networks.border import Padding
 from uwct.networks.config import stride
 from uwct.pipeline.padding import pool
 from uwct.transforms.linalg import inv_sqrtm, sqrtm
+from uwct.transforms.programs import quick_jit
 
 # How often a picture is halved for each scale at which manners are compared, from coarse to fine.
 SCALES = (1, 0)
@@ -169,7 +170,7 @@ def _apart(a: Array, b: Array) -> Array:
     return jnp.sqrt(jnp.square(a - b).sum() / jnp.maximum(jnp.square(b).sum(), 1e-12) + 1e-8)
 
 
-@jax.jit
+@quick_jit()
 def mix_manners(given: Sequence[Manner], weights: dict[int, Array]) -> Manner:
     """One manner between several: its second moments are the squares of the means of their roots.
 

@@ -45,13 +45,20 @@ def pad_to(picture: Array, unit: int) -> tuple[Array, Array | None]:
     return _padded(picture, bottom, right)
 
 
-@partial(jax.jit, static_argnames=("bottom", "right"))
+@quick_jit("bottom", "right")
 def _padded(picture: Array, bottom: int, right: int) -> tuple[Array, Array]:
     border = [(0, 0)] * (picture.ndim - 3) + [(0, bottom), (0, right)]
     return (
         jnp.pad(picture, [*border, (0, 0)], mode="reflect"),
         jnp.pad(jnp.ones(picture.shape[:-1], jnp.float32), border),
     )
+
+
+@quick_jit("unit")
+def padded_weights(weights: Array, unit: int, pixels: Array | None = None) -> Array:
+    """Weights `[..., H, W]` as `pad_to` does a picture, times those of pixels."""
+    padded = pad_to(weights[..., None], unit)[0][..., 0]
+    return padded if pixels is None else padded * pixels
 
 
 class Place(NamedTuple):

@@ -36,6 +36,7 @@ from uwct.pipeline.parts import Part, Parts, Region, Strength, Wanted, Weights, 
 from uwct.pipeline.presets import REFINE_STEPS
 from uwct.pipeline.styles import Style, check_mask, check_picture, encode_style
 from uwct.pipeline.whole import finished
+from uwct.transforms.programs import as_shapes, expecting, quick_jit
 
 SHARES = {1: 0.5, 0: 0.5}  # of the steps, for each of `SCALES`
 SHAPES = (2, 3, 4)  # the levels whose features say what a photograph shows
@@ -165,19 +166,24 @@ def refinements(
     now = pad_to(jnp.asarray(picture, jnp.float32), unit)[0]
     photo = None if content is None else pad_to(jnp.asarray(content, jnp.float32), unit)[0]
     shares = padded_shares(parts, (height, width), unit)
+    goals = {halvings: partial(Goal, *wanted(vgg, parts, levels, halvings)) for halvings in plan}
     number = 0
-    for halvings, count in plan.items():
-        goal = Goal(*wanted(vgg, parts, levels, halvings), *(at(halvings, x) for x in (shares, photo)))
-        start = at(halvings, now)
-        last = start
-        for loss, last in descend(vgg, start, goal, count, padding):
-            number += 1
+    with expecting(partial(_foreseen, vgg, now, photo, shares, goals, padding)):
+        for halvings, count in plan.items():
+            start = at(halvings, now)
+            last = start
+            for loss, last in descend(vgg, start, goals[halvings](*at(halvings, (shares, photo))), count, padding):
+                number += 1
+                how = partial(_changed, now, start, last, halvings=halvings, padding=padding)
+                yield Step(number, steps, loss, partial(how, height=height, width=width))
+            now = _changed(now, start, last, *now.shape[:2], halvings=halvings, padding=padding)
 
-            def result(last: Array = last, halvings: int = halvings, start: Array = start, now: Array = now) -> Array:
-                return (now + enlarged(halvings, last - start, padding))[:height, :width]
 
-            yield Step(number, steps, loss, result)
-        now = now + enlarged(halvings, last - start, padding)
+def _foreseen(vgg: Model, now: Any, photo: Any, shares: Any, goals: dict[int, partial[Goal]], padding: Padding) -> None:
+    """Goes the way of `refinements` with shapes, for `expecting`."""
+    now, photo, shares = as_shapes((now, photo, shares))
+    for halvings, goal in goals.items():
+        next(descend(vgg, at(halvings, now), goal(*at(halvings, (shares, photo))), 1, padding))
 
 
 def schedule(steps: int, shape: tuple[int, int], padding: Padding) -> dict[int, int]:
@@ -194,7 +200,8 @@ def schedule(steps: int, shape: tuple[int, int], padding: Padding) -> dict[int, 
 
 def padded_shares(parts: Parts, shape: tuple[int, int], unit: int) -> list[Array | None]:
     """How far every pixel counts for each part, 0 in the padding; None for all of a picture without any."""
-    pixels = pad_to(jnp.zeros((*shape, 1)), unit)[1]
+    empty: Any = np.zeros((*shape, 1), np.float32)
+    pixels = pad_to(empty, unit)[1]
     if parts.visible is not None:
         visible = pad_to(jnp.asarray(parts.visible)[..., None], unit)[0][..., 0]
         pixels = visible if pixels is None else pixels * visible
@@ -204,13 +211,25 @@ def padded_shares(parts: Parts, shape: tuple[int, int], unit: int) -> list[Array
 
 def at(halvings: int, arrays: Any) -> Any:
     """Arrays `[H, W]` and `[H, W, C]` of a tree at a coarser scale."""
+    return _coarser(arrays, halvings) if halvings else arrays
 
+
+@quick_jit("halvings")
+def _coarser(arrays: Any, halvings: int) -> Any:
     def one(x: Array) -> Array:
         for _ in range(halvings):
             x = halved(x) if x.ndim == 3 else halved(x[..., None])[..., 0]
         return x
 
     return jax.tree.map(one, arrays)
+
+
+@quick_jit("halvings", "padding", "height", "width")
+def _changed(
+    now: Array, start: Array, last: Array, height: int, width: int, *, halvings: int, padding: Padding
+) -> Array:
+    """The upper left of a picture with what changed from `start` to `last`, at a coarser scale."""
+    return (now + enlarged(halvings, last - start, padding))[:height, :width]
 
 
 def enlarged(halvings: int, change: Array, padding: Padding) -> Array:
@@ -244,24 +263,30 @@ def manner_of(part: Part, levels: Sequence[int], halvings: int) -> Manner | None
         raise ValueError(
             "refining needs styles with manners, which older style files lack: make them anew (uwct style save)"
         )
-    given = jnp.asarray(part.weights)
-    shares = given / given.sum(-1, keepdims=True)
-    weights = dict(zip(levels, shares, strict=True))
     known = [m.replace(features={level: m.features[level] for level in levels}) for m in known]
-    return known[0] if len(known) == 1 else mix_manners(known, weights)
+    if len(known) == 1:
+        return known[0]
+    shares = part.weights / part.weights.sum(-1, keepdims=True)
+    return mix_manners(known, dict(zip(levels, shares, strict=True)))
 
 
 def descend(vgg: Model, start: Array, goal: Goal, steps: int, padding: Padding) -> Iterator[tuple[Array, Array]]:
     """Adam's steps from a picture at one scale: each time the loss before it, and the average of the last pictures."""
     shapes = None if goal.photo is None else shapes_of(vgg, goal.photo, padding=padding)
     goal = goal.replace(photo=None)
-    picture, average, state = start, start, ADAM.init(start)
+    picture, average, state = start, start, _begun(start)
     for number in range(steps):
         picture, average, state, loss = _step(vgg, picture, average, state, number, goal, shapes, padding=padding)
         yield loss, average
 
 
-@partial(jax.jit, static_argnames="padding")
+@quick_jit()
+def _begun(picture: Array) -> optax.OptState:
+    """What Adam remembers of each pixel before the first step."""
+    return ADAM.init(picture)
+
+
+@quick_jit("padding")
 def _step(vgg, picture, average, state, number, goal, shapes, *, padding):  # type: ignore[no-untyped-def]
     def loss(picture: Array) -> Array:
         return loss_of(see(vgg, picture, goal, shapes, padding=padding), goal, picture[..., 0].size)
@@ -316,14 +341,14 @@ def direction(features: Array) -> Array:
     return x * jax.lax.rsqrt(jnp.square(x).sum(-1, keepdims=True) + 1e-3)
 
 
-@partial(jax.jit, static_argnames="padding")
+@quick_jit("padding")
 def shapes_of(vgg: Model, photo: Array, *, padding: Padding = "reflect") -> list[Array]:
     """The directions of a photo's features at the levels `SHAPES`, in the precision that `vgg` computes in."""
     taps = vgg.encode(photo, SHAPES[-1], padding=padding)
     return [direction(taps[level - 1]).astype(vgg.dtype) for level in SHAPES]
 
 
-def loss_of(seen: Seen, goal: Goal, pixels: int) -> Array:
+def loss_of(seen: Seen, goal: Goal, pixels: float) -> Array:
     """The loss of a whole picture of so many pixels: each part counts by its size."""
     style = jnp.zeros(())
     for found, wanted, alphas in zip(seen.manners, goal.wanted, goal.alphas, strict=True):
@@ -343,18 +368,17 @@ def with_manners(style: Style, vgg: Model, picture: Array, mask: Array | None = 
         check_mask(jnp.shape(mask), jnp.shape(picture)[:2])
     unit = stride(5) << max(SCALES)
     picture, pixels = pad_to(jnp.asarray(picture, jnp.float32), unit)
-    weights = jnp.ones(picture.shape[:2]) if pixels is None else pixels
+    weights: Any = np.ones(picture.shape[:2], np.float32) if pixels is None else pixels
     if mask is not None:
         weights = pad_to(jnp.asarray(mask, jnp.float32)[..., None], unit)[0][..., 0] * weights
-    found = {}
-    for halvings in SCALES:
-        small, share = at(halvings, (picture, weights))
-        found[halvings] = _manner(vgg, small, share)
-    return style.replace(manners=found)
+    with expecting(lambda: [_manner(vgg, as_shapes(picture), as_shapes(weights), halvings) for halvings in SCALES]):
+        return style.replace(manners={halvings: _manner(vgg, picture, weights, halvings) for halvings in SCALES})
 
 
-@jax.jit
-def _manner(vgg: Model, picture: Array, share: Array) -> Manner:
+@quick_jit("halvings")
+def _manner(vgg: Model, picture: Array, share: Array, halvings: int) -> Manner:
+    """A style picture's manner at a scale."""
+    picture, share = at(halvings, (picture, share))
     features = dict(enumerate(vgg.encode(picture), 1))
     return manners(picture, features, [share])[0]
 

@@ -35,6 +35,7 @@ from uwct.pipeline.refine import (
     wanted,
 )  # fmt: skip
 from uwct.pipeline.windows import ROWS, Progress, each, halos, tiles
+from uwct.transforms.programs import quick_jit
 
 
 def refinements(
@@ -160,7 +161,7 @@ def descend(
             found = seen if found is None else _sum(found, seen)
             progress(done := done + 1, total)
         assert found is not None
-        loss, along = jax.value_and_grad(loss_of)(jax.tree.map(jnp.float32, found), goal, pixels)
+        loss, along = _loss_and_slope(jax.tree.map(np.float32, found), goal, float(pixels))
         gradient = Canvas.create(folder / "gradient.raw", start.shape)
         for (rows, columns), slope in each(models, [picture, *layers], plan, _slope, goal, along):
             there = gradient.read(slice(rows.start, rows.stop), slice(columns.start, columns.stop))
@@ -176,7 +177,13 @@ def _sum(a: Seen, b: Seen) -> Seen:
     return total
 
 
-@jax.jit
+@quick_jit()
+def _loss_and_slope(seen: Seen, goal: Goal, pixels: float) -> tuple[Array, Seen]:
+    found: tuple[Array, Seen] = jax.value_and_grad(loss_of)(seen, goal, pixels)
+    return found
+
+
+@quick_jit()
 def _see(vgg: Model, layers: list[Array], rows: Array, columns: Array, goal: Goal) -> Seen:
     picture, shares, *photo = layers
     tile = rows[:, None] * columns
@@ -184,7 +191,7 @@ def _see(vgg: Model, layers: list[Array], rows: Array, columns: Array, goal: Goa
     return see(vgg, picture, goal, shapes_of(vgg, photo[0]) if photo else None)
 
 
-@jax.jit
+@quick_jit()
 def _slope(vgg: Model, layers: list[Array], rows: Array, columns: Array, goal: Goal, along: Seen) -> Array:
     """The gradient with respect to a window of what its sums add to the loss."""
 

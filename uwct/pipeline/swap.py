@@ -15,6 +15,7 @@ from uwct.pipeline.level import Settings
 from uwct.pipeline.padding import pad_to_stride, pool
 from uwct.pipeline.parts import Part
 from uwct.transforms.matching import color, whiten
+from uwct.transforms.programs import quick_jit
 from uwct.transforms.statistics import Moments, moments, shrink
 
 SIDE = 3  # of a patch, in features
@@ -70,8 +71,22 @@ def swapped(model: Model, part: Part, content: Moments, settings: Settings, feat
     level, alpha = settings.levels[0], part.alphas[0]
     assert part.pattern is not None
     padded, weights = pad_to_stride(part.pattern)
-    pattern = model.encode(padded, level)[-1].astype(jnp.float32)
-    features = features.astype(jnp.float32)
-    own, style = (shrink(m, settings.shrinkage) for m in (content, moments(pattern, pool(weights, level))))
+    pattern = model.encode(padded, level)[-1]
+    return _swapped(features, pattern, weights, content, settings.shrinkage, alpha, level)
+
+
+@quick_jit("level")
+def _swapped(
+    features: Array,
+    pattern: Array,
+    weights: Array | None,
+    content: Moments,
+    shrinkage: float | Array,
+    alpha: Array,
+    level: int,
+) -> Array:
+    """`swapped` by the features of the pattern, under weights `[H, W]` of its pixels."""
+    features, pattern = features.astype(jnp.float32), pattern.astype(jnp.float32)
+    own, style = (shrink(m, shrinkage) for m in (content, moments(pattern, pool(weights, level))))
     chosen = swap(whiten(own).apply(features), whiten(style).apply(pattern))
     return alpha * color(style).apply(chosen) + (1 - alpha) * features

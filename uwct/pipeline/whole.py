@@ -20,12 +20,12 @@ from uwct.networks.border import Padding
 from uwct.networks.config import stride
 from uwct.networks.model import Model
 from uwct.pipeline.level import COARSE_TO_FINE, Health, Map, Settings, apply, check_health, cropped, gather, maps_of
-from uwct.pipeline.padding import Place, pad_to_stride, place_of, reflected, reflected_weights, within
-from uwct.pipeline.parts import Parts, Strength, Wanted, Weights, kept, resolve, shares_of
+from uwct.pipeline.padding import STRIDE, Place, pad_to, padded_weights, place_of, reflected, reflected_weights, within
+from uwct.pipeline.parts import Part, Parts, Strength, Wanted, Weights, kept, resolve, shares_of
 from uwct.pipeline.styles import Precision, check_mask, check_picture, computing_in
 from uwct.pipeline.swap import swapped
 from uwct.transforms.matching import Transform, wct
-from uwct.transforms.programs import expecting, quick_jit
+from uwct.transforms.programs import as_shapes, expecting, quick_jit
 
 
 def stylize(
@@ -118,8 +118,8 @@ def _stages(
         extent, model = place.extent, place.seen_by(model)
         picture = jax.device_put(place.laid(content, -3))
         visible = None if visible is None else place.laid(visible, -2)
-        parts = parts.replace(masks=[place.laid(mask, -2) for mask in parts.masks])
-    parts = parts.replace(visible=visible)
+    masks = [place.laid(mask, -2) if place else jnp.asarray(mask) for mask in parts.masks]
+    parts = parts.replace(masks=masks, visible=visible)
     for number, level in enumerate(settings.levels):
         with computing_in(settings.precision):
             picture, health = _level(model, picture, parts, number, settings, extent)
@@ -128,15 +128,19 @@ def _stages(
 
 def _foreseen(model: Model, content: Array, parts: Parts, settings: Settings, place: Place | None) -> None:
     """Goes the way of `_stages` with shapes, for `expecting`."""
-    if place is None:
-        return
-    picture: Any = place.like(content)
-    bucket = jax.ShapeDtypeStruct(picture.shape[-3:-1], picture.dtype)
+    picture: Any = place.like(content) if place else as_shapes(content)
+    mask = jax.ShapeDtypeStruct(picture.shape[-3:-1], picture.dtype)
     visible = None if parts.visible is None else jax.ShapeDtypeStruct(picture.shape[:-1], picture.dtype)
-    parts = parts.replace(masks=[bucket] * len(parts.masks), visible=visible)
+    masked, rest = jax.tree.map(
+        lambda part: part.replace(pattern=as_shapes(part.pattern)),
+        (parts.masked, parts.rest),
+        is_leaf=lambda part: isinstance(part, Part),
+    )
+    parts = parts.replace(masks=[mask] * len(parts.masks), masked=masked, rest=rest, visible=visible)
+    extent = place.extent if place else None
     for number in range(len(settings.levels)):
         with computing_in(settings.precision):
-            picture, _ = _level(model, picture, parts, number, settings, place.extent)
+            picture, _ = _level(model, picture, parts, number, settings, extent)
 
 
 def _level(
@@ -146,18 +150,12 @@ def _level(
     if padding == "wrap" and (height % stride(level) or width % stride(level)):
         raise ValueError(f"without seams at level {level}, sides must be multiples of {stride(level)} pixels")
 
-    def pad(picture: Any) -> tuple[Array, Array | None]:
-        if extent:
-            return reflected(picture, extent)
-        return (picture, None) if padding == "wrap" or settings.pooling else pad_to_stride(picture)
+    unit = 1 if padding == "wrap" or settings.pooling else STRIDE
 
     def pad_weights(weights: Any, pixels: Array | None = None) -> Array:
-        if extent:
-            return reflected_weights(weights, extent, pixels)
-        padded = pad(jnp.asarray(weights)[..., None])[0][..., 0]
-        return padded if pixels is None else padded * pixels
+        return reflected_weights(weights, extent, pixels) if extent else padded_weights(weights, unit, pixels)
 
-    padded, pixels = pad(picture)
+    padded, pixels = reflected(picture, extent) if extent else pad_to(picture, unit)
     if parts.visible is not None:
         pixels = pad_weights(parts.visible, pixels)
     features = model.encode(

@@ -80,6 +80,11 @@ def expecting(walk: Callable[[], Any]) -> AbstractContextManager[None]:
     return keeper.expecting(walk) if keeper else nullcontext()
 
 
+def as_shapes(tree: Any) -> Any:
+    """What programs take for the arrays of a tree where nothing is to be computed."""
+    return jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype), tree)
+
+
 def quick_jit(
     *static: str, small: Callable[..., bool] = lambda *args, **kwargs: True, options: Any = QUICK
 ) -> Callable[[Function], Function]:
