@@ -145,6 +145,33 @@ def test_an_interrupt_while_a_command_starts_ends_it(package, words, where):
     assert done.returncode == 130
 
 
+# Is ended by a signal in a callback of the garbage collector, of which no exception comes out.
+COLLECTING = """
+import gc, os, sys, time
+from uwct.cli.errors import one_sentence
+from uwct.cli.starting import ending_at_once
+
+sent = []
+
+def callback(*_):
+    if not sent:
+        sent.append(os.kill(os.getpid(), getattr(signal, sys.argv[1])))
+
+with ending_at_once(), one_sentence():
+    gc.callbacks.append(callback)
+    gc.collect()
+    time.sleep(20)
+    print("lost")
+"""
+
+
+@pytest.mark.parametrize(("name", "said", "code"), [("SIGINT", "interrupted", 130), ("SIGTERM", "terminated", 143)])
+def test_a_signal_while_garbage_is_collected_is_not_lost(name, said, code):
+    words = [sys.executable, "-c", HEED_SIGINT + COLLECTING, name]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
+    assert (done.stderr, done.stdout, done.returncode) == (f"{said}\n", "", code)
+
+
 # Is interrupted, and once more while Python, at its end, waits for a thread.
 TWICE = """
 import os, threading, time

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from safetensors import SafetensorError
 
-from uwct.cli.starting import INTERRUPTED, TERMINATED, raising
+from uwct.cli.starting import INTERRUPTED, TERMINATED, deferred, raising
 from uwct.pictures import bounds
 
 # What the library raises about what it was given, and what a computer too small for it does.
@@ -101,8 +101,9 @@ def _signals() -> Iterator[None]:
         return
 
     def handle(signum: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # until what it interrupted is cleaned up
-        raise Terminated
+        if not deferred(signum, frame):
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # until what it interrupted is cleaned up
+            raise Terminated
 
     before = signal.signal(signal.SIGTERM, handle)
     try:

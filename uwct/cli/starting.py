@@ -5,6 +5,7 @@ garbage collector or of a module's lock, Python goes on.
 """
 
 import atexit
+import gc
 import os
 import signal
 import sys
@@ -12,10 +13,12 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
+from types import FrameType
 from typing import Any
 
 # The exit codes after a SIGINT and a SIGTERM.
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
+LATER = 0.01  # seconds
 
 
 def end(*_: object) -> None:
@@ -59,7 +62,21 @@ def _leave(codes: list[int]) -> None:
 
 def raising() -> AbstractContextManager[None]:
     """Within it, inside `ending_at_once`, SIGINT raises KeyboardInterrupt again: there is something to clean up."""
-    return _handled(end, signal.default_int_handler)
+    return _handled(end, _interrupt)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    if not deferred(number, frame):
+        raise KeyboardInterrupt
+
+
+def deferred(number: int, frame: FrameType | None) -> bool:
+    """Whether a signal came in a callback of the garbage collector, which loses exceptions; it then comes again."""
+    codes = [getattr(callback, "__code__", None) for callback in gc.callbacks]
+    collecting = frame is not None and frame.f_code in codes
+    if collecting:
+        threading.Timer(LATER, signal.raise_signal, (number,)).start()
+    return collecting
 
 
 @contextmanager
