@@ -62,10 +62,11 @@ def _leave(codes: list[int]) -> None:
 
 def raising() -> AbstractContextManager[None]:
     """Within it, inside `ending_at_once`, SIGINT raises KeyboardInterrupt again: there is something to clean up."""
-    return _handled(end, _interrupt)
+    return _handled(end, interrupt)
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """Python's own handler of SIGINT, whose exception is not lost while garbage is collected."""
     if not deferred(number, frame):
         raise KeyboardInterrupt
 
@@ -75,8 +76,16 @@ def deferred(number: int, frame: FrameType | None) -> bool:
     codes = [getattr(callback, "__code__", None) for callback in gc.callbacks]
     collecting = frame is not None and frame.f_code in codes
     if collecting:
-        threading.Timer(LATER, signal.raise_signal, (number,)).start()
+        threading.Timer(LATER, _send, (number,)).start()
     return collecting
+
+
+def _send(number: int) -> None:
+    """A signal to the main thread, which it wakes; on Windows to the process."""
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident or 0, number)
+    else:
+        signal.raise_signal(number)
 
 
 @contextmanager

@@ -80,7 +80,9 @@ class Store:
         self._expected.walk = walk
         try:
             yield
-        except (KeyboardInterrupt, SystemExit):
+        except (Exception, GeneratorExit):
+            raise
+        except BaseException:  # a signal
             self._give_up()
             raise
         finally:

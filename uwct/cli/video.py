@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from uwct.cli.frame_painter import Painter, State
 from uwct.cli.parsing import parsed
 from uwct.cli.plan import Job, check_outputs
 from uwct.cli.sizes import read
+from uwct.cli.starting import interrupt
 from uwct.cli.video_options import Arguments
 from uwct.pictures import images
 from uwct.pictures.animations import Animation, is_animation
@@ -65,9 +67,9 @@ def stopping() -> Iterator[threading.Event]:
     """Within it SIGINT and SIGTERM set the Event that it gives; the second of them raises KeyboardInterrupt."""
     stop = threading.Event()
 
-    def handle(*_: object) -> None:
+    def handle(number: int, frame: FrameType | None) -> None:
         if stop.is_set():
-            raise KeyboardInterrupt
+            interrupt(number, frame)
         stop.set()
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -21,6 +21,7 @@ from uwct.cli.limits import MEGAPIXELS, check_size, pixel_limit
 from uwct.cli.networks import Networks
 from uwct.cli.painter import Painter
 from uwct.cli.parsing import parsed
+from uwct.cli.starting import interrupt
 from uwct.pictures import images
 
 HELP = """Serve a page to paint photos on: photos from files or the camera, styles from a gallery, sliders, a brush for
@@ -146,7 +147,7 @@ def serve(arguments: Arguments) -> None:
     check_address(arguments.host, arguments.port)
     folder = tempfile.TemporaryDirectory(prefix="uwct-", ignore_cleanup_errors=True)
     with folder as cache, pixel_limit(limits.megapixels), suppress(KeyboardInterrupt):
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, interrupt)
         # Gradio reads these when it is imported, and calls its own page when it starts, which no proxy can reach.
         no_proxy = f"{arguments.host},localhost,{os.environ.get('no_proxy', '')}"
         os.environ |= {"GRADIO_TEMP_DIR": cache, "GRADIO_ANALYTICS_ENABLED": "False", "no_proxy": no_proxy}

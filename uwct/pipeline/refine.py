@@ -167,16 +167,24 @@ def refinements(
     photo = None if content is None else pad_to(jnp.asarray(content, jnp.float32), unit)[0]
     shares = padded_shares(parts, (height, width), unit)
     goals = {halvings: partial(Goal, *wanted(vgg, parts, levels, halvings)) for halvings in plan}
-    number = 0
-    with expecting(partial(_foreseen, vgg, now, photo, shares, goals, padding)):
+
+    def done() -> Iterator[Step]:
+        number, before = 0, now
         for halvings, count in plan.items():
-            start = at(halvings, now)
-            last = start
-            for loss, last in descend(vgg, start, goals[halvings](*at(halvings, (shares, photo))), count, padding):
+            start = at(halvings, before)
+            goal = goals[halvings](*at(halvings, (shares, photo)))
+            for loss, last in descend(vgg, start, goal, count, padding):
                 number += 1
-                how = partial(_changed, now, start, last, halvings=halvings, padding=padding)
+                how = partial(_changed, before, start, last, halvings=halvings, padding=padding)
                 yield Step(number, steps, loss, partial(how, height=height, width=width))
-            now = _changed(now, start, last, *now.shape[:2], halvings=halvings, padding=padding)
+            if number < steps:
+                before = how(*before.shape[:2])
+
+    found = done()
+    with expecting(partial(_foreseen, vgg, now, photo, shares, goals, padding)):
+        first = next(found)
+    yield first
+    yield from found
 
 
 def _foreseen(vgg: Model, now: Any, photo: Any, shares: Any, goals: dict[int, partial[Goal]], padding: Padding) -> None:

@@ -118,7 +118,7 @@ def _stages(
         extent, model = place.extent, place.seen_by(model)
         picture = jax.device_put(place.laid(content, -3))
         visible = None if visible is None else place.laid(visible, -2)
-    masks = [place.laid(mask, -2) if place else jnp.asarray(mask) for mask in parts.masks]
+    masks = [place.laid(mask, -2) if place else jnp.asarray(mask, jnp.float32) for mask in parts.masks]
     parts = parts.replace(masks=masks, visible=visible)
     for number, level in enumerate(settings.levels):
         with computing_in(settings.precision):
