@@ -18,7 +18,8 @@ from typing import Any
 
 # The exit codes after a SIGINT and a SIGTERM.
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
-LATER = 0.01  # seconds
+# Seconds until a signal comes again that came while garbage was collected.
+LATER = 0.01
 
 
 def end(*_: object) -> None:

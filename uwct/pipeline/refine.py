@@ -64,6 +64,9 @@ class Goal(struct.PyTreeNode):
     photo: Array | None
 
 
+Goals = dict[int, Callable[..., Goal]]  # by halvings; they lack shares and photo
+
+
 class Seen(struct.PyTreeNode):
     """Sums over a picture's pixels: the manners of its parts, how far its shapes are off, how far colors are too."""
 
@@ -166,29 +169,40 @@ def refinements(
     now = pad_to(jnp.asarray(picture, jnp.float32), unit)[0]
     photo = None if content is None else pad_to(jnp.asarray(content, jnp.float32), unit)[0]
     shares = padded_shares(parts, (height, width), unit)
-    goals = {halvings: partial(Goal, *wanted(vgg, parts, levels, halvings)) for halvings in plan}
-
-    def done() -> Iterator[Step]:
-        number, before = 0, now
-        for halvings, count in plan.items():
-            start = at(halvings, before)
-            goal = goals[halvings](*at(halvings, (shares, photo)))
-            for loss, last in descend(vgg, start, goal, count, padding):
-                number += 1
-                how = partial(_changed, before, start, last, halvings=halvings, padding=padding)
-                yield Step(number, steps, loss, partial(how, height=height, width=width))
-            if number < steps:
-                before = how(*before.shape[:2])
-
-    found = done()
-    with expecting(partial(_foreseen, vgg, now, photo, shares, goals, padding)):
+    goals: Goals = {halvings: partial(Goal, *wanted(vgg, parts, levels, halvings)) for halvings in plan}
+    given = vgg, now, photo, shares, goals
+    found = _steps(*given, plan, (height, width), padding)
+    with expecting(partial(_foreseen, *given, padding)):
         first = next(found)
     yield first
     yield from found
 
 
-def _foreseen(vgg: Model, now: Any, photo: Any, shares: Any, goals: dict[int, partial[Goal]], padding: Padding) -> None:
-    """Goes the way of `refinements` with shapes, for `expecting`."""
+def _steps(
+    vgg: Model,
+    now: Array,
+    photo: Array | None,
+    shares: list[Array | None],
+    goals: Goals,
+    plan: dict[int, int],
+    shape: tuple[int, int],
+    padding: Padding,
+) -> Iterator[Step]:
+    """`refinements` of a padded picture, in as many steps at each scale as planned; results are cut to a shape."""
+    number, steps = 0, sum(plan.values())
+    for halvings, count in plan.items():
+        start = at(halvings, now)
+        goal = goals[halvings](*at(halvings, (shares, photo)))
+        for loss, last in descend(vgg, start, goal, count, padding):
+            number += 1
+            result = partial(_changed, now, start, last, halvings=halvings, padding=padding)
+            yield Step(number, steps, loss, partial(result, *shape))
+        if number < steps:
+            now = result(*now.shape[:2])
+
+
+def _foreseen(vgg: Model, now: Any, photo: Any, shares: Any, goals: Goals, padding: Padding) -> None:
+    """Goes the way of `_steps` with shapes, for `expecting`."""
     now, photo, shares = as_shapes((now, photo, shares))
     for halvings, goal in goals.items():
         next(descend(vgg, at(halvings, now), goal(*at(halvings, (shares, photo))), 1, padding))
