@@ -21,7 +21,7 @@ from uwct.networks.config import stride
 from uwct.networks.model import Model
 from uwct.pipeline.level import COARSE_TO_FINE, Health, Map, Settings, apply, check_health, cropped, gather, maps_of
 from uwct.pipeline.padding import STRIDE, Place, pad_to, padded_weights, place_of, reflected, reflected_weights, within
-from uwct.pipeline.parts import Part, Parts, Strength, Wanted, Weights, kept, resolve, shares_of
+from uwct.pipeline.parts import Parts, Strength, Wanted, Weights, kept, resolve, shares_of
 from uwct.pipeline.styles import Precision, check_mask, check_picture, computing_in
 from uwct.pipeline.swap import swapped
 from uwct.transforms.matching import Transform, wct
@@ -131,11 +131,7 @@ def _foreseen(model: Model, content: Array, parts: Parts, settings: Settings, pl
     picture: Any = place.like(content) if place else as_shapes(content)
     mask = jax.ShapeDtypeStruct(picture.shape[-3:-1], picture.dtype)
     visible = None if parts.visible is None else jax.ShapeDtypeStruct(picture.shape[:-1], picture.dtype)
-    masked, rest = jax.tree.map(
-        lambda part: part.replace(pattern=as_shapes(part.pattern)),
-        (parts.masked, parts.rest),
-        is_leaf=lambda part: isinstance(part, Part),
-    )
+    *masked, rest = (part.replace(pattern=as_shapes(part.pattern)) for part in parts.all)
     parts = parts.replace(masks=[mask] * len(parts.masks), masked=masked, rest=rest, visible=visible)
     extent = place.extent if place else None
     for number in range(len(settings.levels)):
